@@ -1,0 +1,35 @@
+# Each target sets up what it needs in .venv; run `make help` for the list.
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-upstream lint bench
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+.venv/.ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Audio Branch needs Python 3.10 or newer, not %d.%d: run make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	@echo "Setting up .venv (about 6 GB, a few minutes)..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test,demo]'
+	@touch .venv/.ready
+
+demo: .venv/.ready  ## Turn the recordings in examples/audio into segment features; writes outputs/demo.png
+	$(BIN)/python examples/demo.py
+
+test: .venv/.ready  ## Run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 $(TESTS)
+
+test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
+	$(BIN)/python -m pytest -m upstream tests/test_upstream.py
+
+lint: .venv/.ready  ## Format and lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.ready  ## Measure the speed of the front end and the encoder on this machine
+	$(BIN)/python -m benchmarks.speed

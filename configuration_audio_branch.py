@@ -1,0 +1,206 @@
+"""Configuration of Audio Branch: every choice that shapes the network or its front end, checked on construction."""
+
+import copy
+import difflib
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_audio_branch.AudioBranchConfig",
+    "AutoFeatureExtractor": "feature_extraction.AudioBranchFeatureExtractor",
+    "AutoModel": "modeling_audio_branch.AudioBranchModel",
+    "AutoModelForAudioClassification": "modeling_audio_branch.AudioBranchForAudioClassification",
+}
+CUSTOM_PIPELINES = {
+    "audio-segment-embedding": {"impl": "pipeline_audio_branch.AudioSegmentEmbeddingPipeline", "pt": ["AutoModel"]},
+    "feature-extraction": {"impl": "pipeline_audio_branch.AudioFeatureExtractionPipeline", "pt": ["AutoModel"]},
+    "audio-classification": {
+        "impl": "pipeline_audio_branch.AudioBranchClassificationPipeline",
+        "pt": ["AutoModelForAudioClassification"],
+    },
+}
+
+
+@strict
+class AudioBranchConfig(PreTrainedConfig):
+    """Configuration of [`AudioBranchModel`] and [`AudioBranchForAudioClassification`].
+
+    Frames are log-mel frames (`hop_length` samples apart) unless they are called encoder frames, of which there is
+    one per `subsampling_factor` log-mel frames.
+
+    Args:
+        feature_dim: Size of each segment feature.
+        num_layers: Number of Conformer layers.
+        d_model: Width of the encoder.
+        num_heads: Attention heads, in the encoder and in attention pooling; must divide `d_model`.
+        num_segments: Segments per clip, whatever its length.
+        pooling_type: How the frames of a segment become one vector: `attention`, `max`, `avg` or `learnable`.
+        use_temporal_encoding: Add a learned vector to each segment that tells the first from the last.
+        dropout: Dropout probability everywhere it is used, in [0, 1).
+        sample_rate: Sampling rate of the audio in Hz.
+        n_mels: Mel bins.
+        n_fft: FFT size in samples, even and at least `win_length`.
+        hop_length: Samples from one log-mel frame to the next.
+        win_length: Samples under the (symmetric Hann) window of a frame.
+        freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
+        subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
+        subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
+        subsampling_channels: Channels of the subsampling convolutions.
+        position_embedding: `relative` (Transformer-XL), `rotary` or `none`.
+        attention_window: Encoder frames that a frame sees on each side; None is full attention.
+        ff_expansion_factor: Width of the feed-forward layers over `d_model`.
+        conv_kernel_size: Kernel of the depthwise convolution in encoder frames, odd.
+        conv_norm: Norm of the convolution module: `batch` or `layer`.
+        use_bias: Biases in the feed-forward, attention and convolution layers.
+        scale_input: Multiply the subsampled input by sqrt(d_model).
+        use_weighted_layer_sum: Pool a learned weighted sum of the input and output of all layers, not the last alone.
+        apply_spec_augment: In training, blank random spans of frames and of mel bins (SpecAugment).
+        num_time_masks: Spans of frames to blank.
+        time_mask_ratio: Longest such span, as a part of the clip.
+        num_freq_masks: Spans of mel bins to blank.
+        freq_mask_width: Longest such span in mel bins.
+        initializer_range: Standard deviation of the initial linear weights.
+    """
+
+    model_type = "audio_branch"
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+        "sampling_rate": "sample_rate",
+        "num_mel_bins": "n_mels",
+    }
+    keys_to_ignore_at_inference = ["hidden_states", "attentions", "pooling_attentions"]
+
+    feature_dim: int = 512
+    num_layers: int = 4
+    d_model: int = 512
+    num_heads: int = 8
+    num_segments: int = 8
+    pooling_type: Literal["attention", "max", "avg", "learnable"] = "attention"
+    use_temporal_encoding: bool = True
+    dropout: float | int = 0.1
+    sample_rate: int = 16000
+    n_mels: int = 80
+    n_fft: int = 512
+    hop_length: int = 160
+    win_length: int = 400
+    freeze_encoder: bool = False
+    subsampling: Literal["none", "striding", "dw_striding"] = "none"
+    subsampling_factor: int = 1
+    subsampling_channels: int = 256
+    position_embedding: Literal["relative", "rotary", "none"] = "rotary"
+    attention_window: int | None = None
+    ff_expansion_factor: int = 4
+    conv_kernel_size: int = 31
+    conv_norm: Literal["batch", "layer"] = "layer"
+    use_bias: bool = True
+    scale_input: bool = False
+    use_weighted_layer_sum: bool = False
+    apply_spec_augment: bool = False
+    num_time_masks: int = 2
+    time_mask_ratio: float | int = 0.05
+    num_freq_masks: int = 2
+    freq_mask_width: int = 27
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs):
+        known = [*type(self).__dataclass_fields__, *self.attribute_map]
+        for name in kwargs.keys() - set(known):
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
+        super().__post_init__(**kwargs)
+        # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way round.
+        self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
+        self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES) | (kwargs.get("custom_pipelines") or {})
+
+    @classmethod
+    def lightweight(cls, **overrides) -> "AudioBranchConfig":
+        """25.6 M parameters: 4 layers at the log-mel frame rate, rotary positions. The published original design."""
+        return cls(**overrides)
+
+    @classmethod
+    def large(cls, **overrides) -> "AudioBranchConfig":
+        """About 110 M parameters: 17 layers at 80 ms per frame, the geometry of NeMo's FastConformer-Large."""
+        geometry = {
+            "num_layers": 17,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "position_embedding": "relative",
+            "conv_kernel_size": 9,
+            "conv_norm": "batch",
+            "scale_input": True,
+        }
+        return cls(**(geometry | overrides))
+
+    @property
+    def frame_rate(self) -> float:
+        """Encoder frames per second (Hz)."""
+        return self.sample_rate / (self.hop_length * self.subsampling_factor)
+
+    def to_dict(self):
+        # Always the plain names: loading prefixes them with the repository they came from, and pipelines put classes in
+        # their place, but the code is saved beside the weights again.
+        return super().to_dict() | copy.deepcopy({"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES})
+
+    def validate_sizes(self):
+        at_least_one = (
+            "feature_dim num_layers d_model num_heads num_segments sample_rate n_mels n_fft hop_length win_length "
+            "subsampling_channels ff_expansion_factor conv_kernel_size"
+        ).split()
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is impossible: give a whole number of at least 1.")
+        for name in ("num_time_masks", "num_freq_masks", "freq_mask_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is impossible: give 0 (off) or more.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout={self.dropout} is impossible: give a probability from 0 up to, not including, 1."
+            )
+        if not 0 <= self.time_mask_ratio <= 1:
+            raise ValueError(f"time_mask_ratio={self.time_mask_ratio} is impossible: give a part of the clip, 0 to 1.")
+
+    def validate_front_end(self):
+        if self.n_fft % 2 or self.n_fft < self.win_length:
+            raise ValueError(
+                f"n_fft={self.n_fft} with win_length={self.win_length} is impossible: n_fft must be even and at least "
+                f"win_length."
+            )
+        if self.hop_length > self.win_length:
+            raise ValueError(
+                f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
+            )
+
+    def validate_attention(self):
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."
+            )
+        if self.position_embedding == "rotary" and (self.d_model // self.num_heads) % 2:
+            raise ValueError(
+                f"position_embedding='rotary' turns pairs of numbers, so d_model/num_heads must be even, not "
+                f"{self.d_model}/{self.num_heads}={self.d_model // self.num_heads}."
+            )
+        if self.position_embedding == "relative" and self.d_model % 2:
+            raise ValueError(f"position_embedding='relative' needs an even d_model, not {self.d_model}.")
+        if self.attention_window is not None and self.attention_window < 1:
+            raise ValueError(
+                f"attention_window={self.attention_window} is impossible: give encoder frames per side, at least 1, or "
+                f"None for full attention."
+            )
+
+    def validate_convolutions(self):
+        if self.conv_kernel_size % 2 == 0:
+            raise ValueError(f"conv_kernel_size={self.conv_kernel_size} has no middle: give an odd number.")
+        allowed = (1,) if self.subsampling == "none" else (2, 4, 8)
+        if self.subsampling_factor not in allowed:
+            raise ValueError(
+                f"subsampling={self.subsampling!r} with subsampling_factor={self.subsampling_factor} is impossible: "
+                f"'none' goes with 1, 'striding' and 'dw_striding' with 2, 4 or 8."
+            )
+
+
+AudioBranchConfig.register_for_auto_class()

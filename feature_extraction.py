@@ -1,0 +1,5 @@
+"""The feature extractor under its top-level name; the code is in the package, beside the log-mel module it shares."""
+
+from modeling_audio_branch.feature_extraction import AudioBranchFeatureExtractor
+
+__all__ = ["AudioBranchFeatureExtractor"]

@@ -1,0 +1,147 @@
+"""Feature extractor of Audio Branch: any form of audio to a padded batch of log-mel frames and their mask."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from transformers import BatchFeature, SequenceFeatureExtractor
+
+from .audio_input import as_clips, load_audio
+from .log_mel import LogMel
+
+
+@lru_cache(maxsize=8)
+def _log_mel(sampling_rate, n_mels, n_fft, hop_length, win_length, device):
+    log_mel = LogMel(sampling_rate, n_mels, n_fft, hop_length, win_length)
+    log_mel.load_state_dict(log_mel.constants())
+    return log_mel.to(device)
+
+
+class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
+    """Turns audio into log-mel frames, with the very module that the model applies to raw audio.
+
+    Args:
+        feature_size: Mel bins.
+        sampling_rate: Sampling rate of the features in Hz; audio of any other rate is resampled.
+        n_fft: FFT size in samples.
+        hop_length: Samples from one frame to the next.
+        win_length: Samples under the window of a frame.
+        padding_value: Value of padded frames.
+        return_attention_mask: Return the mask of valid frames.
+    """
+
+    model_input_names = ["input_features", "attention_mask"]
+
+    def __init__(
+        self,
+        feature_size: int = 80,
+        sampling_rate: int = 16000,
+        n_fft: int = 512,
+        hop_length: int = 160,
+        win_length: int = 400,
+        padding_value: float = 0.0,
+        return_attention_mask: bool = True,
+        **kwargs,
+    ):
+        super().__init__(
+            feature_size=feature_size,
+            sampling_rate=sampling_rate,
+            padding_value=padding_value,
+            return_attention_mask=return_attention_mask,
+            **kwargs,
+        )
+        if self.padding_side != "right":
+            raise ValueError(f"padding_side={self.padding_side!r} was given; Audio Branch pads on the 'right' only.")
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.win_length = win_length
+
+    @classmethod
+    def from_model_config(cls, config) -> "AudioBranchFeatureExtractor":
+        """The extractor that fits a model of this [`AudioBranchConfig`]."""
+        return cls(
+            feature_size=config.n_mels,
+            sampling_rate=config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop_length,
+            win_length=config.win_length,
+        )
+
+    def __call__(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        truncation: bool = False,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        device: str | torch.device = "cpu",
+    ) -> BatchFeature:
+        """
+        Args:
+            audio: A clip or a batch of clips: paths, bytes, arrays, tensors, lists of floats, dicts, AudioDecoders. A bare
+                2-D array is a batch (clips, samples); within a list, a 2-D array is one clip with channels, mixed to mono.
+            sampling_rate: Rate in Hz of the clips that don't carry their own (arrays, tensors, lists of floats).
+            padding: True or `longest`, `max_length`, or False for a list of unpadded clips.
+            max_length: Length in samples to pad to (`padding="max_length"`) or to cut at (`truncation=True`).
+            truncation: Cut clips at `max_length` samples.
+            pad_to_multiple_of: Round the padded length up to a multiple of this many samples.
+            return_attention_mask: Return the mask; by default as the extractor was built.
+            return_tensors: `pt` or `np`; None gives lists of arrays.
+            device: Where to compute the spectrogram; with `return_tensors="pt"` the features stay there.
+
+        Returns:
+            `input_features` (B, T, feature_size) float32 and `attention_mask` (B, T) int32, where
+            T = 1 + samples // hop_length. The last frame of even the longest clip is masked: it is half empty.
+
+        Raises:
+            ValueError, TypeError, FileNotFoundError: One sentence that names the clip of the batch and the remedy.
+        """
+        if (truncation or padding == "max_length") and max_length is None:
+            raise ValueError("truncation=True and padding='max_length' need max_length= in samples.")
+        if padding not in (True, False, "longest", "max_length", "do_not_pad"):
+            raise ValueError(f"padding={padding!r} was given; allowed are True, False, 'longest' and 'max_length'.")
+        clips, _ = as_clips(audio)
+        waves = [load_audio(clip, self.sampling_rate, sampling_rate, index) for index, clip in enumerate(clips)]
+        if truncation:
+            waves = [wave[:max_length] for wave in waves]
+
+        lengths = torch.tensor([len(wave) for wave in waves], device=device)
+        padded_length = max(max(len(wave) for wave in waves), max_length if padding == "max_length" else 0)
+        if pad_to_multiple_of:
+            padded_length += -padded_length % pad_to_multiple_of
+        waveform = torch.zeros(len(waves), padded_length, device=device)  # (B, L)
+        for row, wave in zip(waveform, waves, strict=True):
+            row[: len(wave)] = wave
+        mask = torch.arange(padded_length, device=device) < lengths[:, None]  # (B, L)
+        log_mel = _log_mel(
+            self.sampling_rate, self.feature_size, self.n_fft, self.hop_length, self.win_length, str(device)
+        )
+        with torch.no_grad():
+            features, frame_mask = log_mel(waveform, mask)  # (B, T, M), (B, T)
+        features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+
+        data = {"input_features": features, "attention_mask": frame_mask.int()}
+        if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
+            del data["attention_mask"]
+        if return_tensors != "pt":
+            data = {name: value.cpu().numpy() for name, value in data.items()}
+        if padding in (False, "do_not_pad"):
+            num_frames = [1 + len(wave) // self.hop_length for wave in waves]
+            data = {
+                name: [row[:frames] for row, frames in zip(value, num_frames, strict=True)]
+                for name, value in data.items()
+            }
+            if len(set(num_frames)) > 1 and return_tensors is not None:
+                raise ValueError(
+                    "padding=False leaves clips of different lengths, which fit no tensor; use padding=True or "
+                    "return_tensors=None."
+                )
+        elif return_tensors is None:
+            data = {name: list(value) for name, value in data.items()}
+        return BatchFeature(data, tensor_type=return_tensors)
+
+
+AudioBranchFeatureExtractor.register_for_auto_class()

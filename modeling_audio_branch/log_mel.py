@@ -1,0 +1,116 @@
+"""Log-mel spectrogram, computed as NVIDIA NeMo computes it: the one front end of the extractor and of the model.
+
+B batch, L samples, T log-mel frames, M mel bins.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers.audio_utils import mel_filter_bank
+
+PREEMPHASIS = 0.97
+LOG_GUARD = 2.0**-24  # added before the logarithm
+STD_GUARD = 1e-5  # added to the standard deviation
+NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
+
+
+class LogMel(nn.Module):
+    """Raw audio to normalised log-mel frames, batched, differentiable and on any device, always in float32.
+
+    Follows NeMo's `FilterbankFeatures.forward` (since PR 13827): pre-emphasis, centred STFT over zeros, power, Slaney mel,
+    logarithm, then zero mean and unit variance per clip and mel bin over its valid frames. A clip of L samples has
+    1 + L // hop_length frames, of which L // hop_length are valid.
+
+    The window and the filters are buffers that are saved with the model. They are filled by the model's `_init_weights`
+    or from `constants()`: building the module computes nothing, so it also works on the meta device.
+    """
+
+    def __init__(self, sampling_rate: int, n_mels: int, n_fft: int, hop_length: int, win_length: int):
+        super().__init__()
+        self.sampling_rate = sampling_rate
+        self.n_mels = n_mels
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.win_length = win_length
+        self.register_buffer("window", torch.empty(win_length, dtype=torch.float32))
+        self.register_buffer("mel_filters", torch.empty(n_fft // 2 + 1, n_mels, dtype=torch.float32))
+
+    def constants(self) -> dict[str, torch.Tensor]:
+        """The values of the buffers: a symmetric Hann window (win_length,) and the mel filters (n_fft // 2 + 1, M)."""
+        mel_filters = mel_filter_bank(
+            num_frequency_bins=self.n_fft // 2 + 1,
+            num_mel_filters=self.n_mels,
+            min_frequency=0.0,
+            max_frequency=self.sampling_rate * NYQUIST,
+            sampling_rate=self.sampling_rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        return {
+            "window": torch.hann_window(self.win_length, periodic=False, dtype=torch.float32),
+            "mel_filters": torch.from_numpy(mel_filters).float(),
+        }
+
+    def _apply(self, fn, recurse=True):
+        # .half() and .to(bfloat16) move the constants to another device, but never round them.
+        exact = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, moved in self._buffers.items():
+            if moved.dtype != torch.float32:
+                self._buffers[name] = torch.empty_like(moved, dtype=torch.float32)
+                if not exact[name].is_meta:
+                    self._buffers[name].copy_(exact[name])
+        return self
+
+    def forward(
+        self, waveform: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Args:
+            waveform: (B, L) samples in [-1, 1] at `sampling_rate`.
+            attention_mask: (B, L), true for samples and false for the padding behind them; None if there is no padding.
+
+        Returns:
+            The log-mel frames (B, T, M), zero where invalid, and their mask (B, T), T = 1 + L // hop_length.
+        """
+        waveform = waveform.float()
+        if attention_mask is None:
+            attention_mask = torch.ones_like(waveform, dtype=torch.bool)
+        attention_mask = attention_mask.bool()
+        num_frames = 1 + waveform.shape[1] // self.hop_length
+        lengths = attention_mask.sum(-1, keepdim=True) // self.hop_length  # (B, 1) valid frames
+        frame_mask = torch.arange(num_frames, device=waveform.device) < lengths  # (B, T)
+
+        with torch.autocast(waveform.device.type, enabled=False):
+            power = self._power_spectrum(waveform, attention_mask, num_frames)  # (B, T, n_fft // 2 + 1)
+            log_mel = (power @ self.mel_filters + LOG_GUARD).log()  # (B, T, M)
+            log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
+        return log_mel, frame_mask
+
+    def _power_spectrum(self, waveform, attention_mask, num_frames):
+        # where, not a product: padded samples may be NaN. The second one drops what leaks into the first padded sample.
+        waveform = waveform.where(attention_mask, 0.0)
+        waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - PREEMPHASIS * waveform[:, :-1]], dim=1)
+        waveform = waveform.where(attention_mask, 0.0)
+        # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as NeMo
+        # does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
+        before = self.n_fft // 2
+        after = (num_frames - 1) * self.hop_length + before - waveform.shape[1]
+        frames = F.pad(waveform, (before, after)).unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft)
+        left = (self.n_fft - self.win_length) // 2
+        window = F.pad(self.window, (left, self.n_fft - self.win_length - left))
+        spectrum = torch.fft.rfft(frames * window)  # (B, T, n_fft // 2 + 1)
+        return torch.view_as_real(spectrum).square().sum(-1)
+
+    @staticmethod
+    def _normalise(log_mel, mask, lengths):
+        # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,
+        # a bin that never changes (silence, band-limited audio) becomes exactly 0; without, rounding is blown up.
+        log_mel = (log_mel - log_mel[:, :1].detach()).where(mask, 0.0)
+        mean = log_mel.sum(1, keepdim=True) / lengths.clamp(min=1)  # (B, 1, M)
+        log_mel = (log_mel - mean).where(mask, 0.0)
+        variance = log_mel.square().sum(1, keepdim=True) / (lengths - 1).clamp(min=1)
+        deviation = (
+            variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
+        )  # the root's slope at 0 is infinite
+        return log_mel / (deviation + STD_GUARD)

@@ -1,0 +1,341 @@
+"""Audio Branch: raw audio or log-mel frames to a few segment embeddings.
+
+    raw audio (B, samples) -> log-mel (B, T, M) -> Conformer (B, T', D) -> segment pooling (B, S, feature_dim)
+
+B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, S segments.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils.output_capturing import capture_outputs
+
+from .attention import ConformerAttention
+from .audio_input import as_clips, load_audio
+from .configuration_audio_branch import AudioBranchConfig
+from .conformer import ConformerEncoder, ConformerLayer
+from .log_mel import LogMel
+from .pooling import SegmentPooling
+from .spec_augment import spec_augment
+
+if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here needs, but the checkpoint's users do
+    from .pipeline_audio_branch import AudioSegmentEmbeddingPipeline  # noqa: F401
+
+READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
+
+
+@dataclass
+class AudioBranchOutput(ModelOutput):
+    """Output of [`AudioBranchModel`].
+
+    Args:
+        last_hidden_state: (B, T', D) encoder frames, zero where masked.
+        pooler_output: (B, feature_dim), the mean of the segments.
+        segment_features: (B, S, feature_dim), zero for a clip without a valid frame.
+        segment_mask: (B, S) int32, 0 only for a clip without a valid frame.
+        segment_times: (B, S, 2) float32, start and end of each segment in seconds. The segments tile the clip, whose length
+            is counted in whole log-mel frames (10 ms by default).
+        attention_mask: (B, T') int32, the valid encoder frames.
+        pooling_attentions: (B, H, S, T') weight of each frame in each segment, with `output_attentions`; None for `max`.
+        hidden_states: With `output_hidden_states`, num_layers + 1 of (B, T', D).
+        attentions: With `output_attentions`, num_layers of (B, H, T', T'), or the blocks that windowed attention computes.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    segment_features: torch.Tensor | None = None
+    segment_mask: torch.Tensor | None = None
+    segment_times: torch.Tensor | None = None
+    attention_mask: torch.Tensor | None = None
+    pooling_attentions: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class AudioBranchPreTrainedModel(PreTrainedModel):
+    """What both models share: initial weights, freezing, counting parameters."""
+
+    config: AudioBranchConfig
+    base_model_prefix = "audio_branch"
+    main_input_name = "input_features"
+    input_modalities = ("audio",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ConformerLayer"]
+    _keep_in_fp32_modules_strict = ["log_mel"]
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {"hidden_states": ConformerLayer, "attentions": ConformerAttention}
+
+    @torch.no_grad()
+    def _init_weights(self, module):
+        super()._init_weights(module)
+        if isinstance(module, LogMel):
+            for name, value in module.constants().items():
+                init.copy_(getattr(module, name), value)
+        elif isinstance(module, nn.Conv2d):  # a chain without norms: keep the signal's scale
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+        elif isinstance(module, ConformerAttention) and module.position_embedding == "relative":
+            init.zeros_(module.bias_u)
+            init.zeros_(module.bias_v)
+        elif isinstance(module, SegmentPooling):
+            if module.pooling_type == "attention":
+                init.normal_(module.query, std=self.config.initializer_range)
+            elif module.pooling_type == "learnable":
+                init.zeros_(module.profile)
+            if module.temporal_encoding is not None:
+                init.normal_(module.temporal_encoding, std=self.config.initializer_range)
+        elif isinstance(module, AudioBranchModel) and module.layer_weights is not None:
+            init.zeros_(module.layer_weights)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The linear layer whose output enters the Conformer layers (used by adapters with gradient checkpointing)."""
+        return self.base_model.encoder.subsampling.linear
+
+    def freeze(self, part: str | int = "encoder") -> None:
+        """Stops training a part: its parameters get no gradient, and it stays in eval mode through `train()`.
+
+        Args:
+            part: `encoder`, `front_end` (the subsampling) or a number n (the subsampling and the first n layers).
+        """
+        for module in self._parts(part):
+            module.requires_grad_(False).eval()
+            if module not in self.base_model.frozen_modules:
+                self.base_model.frozen_modules.append(module)
+
+    def unfreeze(self, part: str | int = "encoder") -> None:
+        """Trains a part (see `freeze`) again."""
+        for module in self._parts(part):
+            module.requires_grad_(True).train(self.training)
+            if module in self.base_model.frozen_modules:
+                self.base_model.frozen_modules.remove(module)
+
+    def _parts(self, part):
+        encoder = self.base_model.encoder
+        if part == "encoder":
+            part = len(encoder.layers)
+        elif part == "front_end":
+            part = 0
+        if not isinstance(part, int) or isinstance(part, bool) or not 0 <= part <= len(encoder.layers):
+            raise ValueError(
+                f"{part!r} is no part to freeze; give 'encoder', 'front_end' or a number of layers from 0 to "
+                f"{len(encoder.layers)}."
+            )
+        return [encoder.subsampling, *encoder.layers[:part]]
+
+    def num_parameters_by_part(self) -> dict[str, int]:
+        """Number of parameters of each part that has any, and their `total`."""
+        counts = {}
+        for name, parameter in self.base_model.named_parameters():
+            part = name.split(".")[0]
+            counts[part] = counts.get(part, 0) + parameter.numel()
+        if self.base_model is not self:
+            counts["classifier"] = sum(parameter.numel() for parameter in self.classifier.parameters())
+        return counts | {"total": sum(counts.values())}
+
+
+class AudioBranchModel(AudioBranchPreTrainedModel):
+    """Segment features of audio. Takes raw audio as well as the log-mel frames of [`AudioBranchFeatureExtractor`]."""
+
+    def __init__(self, config: AudioBranchConfig):
+        super().__init__(config)
+        self.frozen_modules = []
+        self.log_mel = LogMel(config.sample_rate, config.n_mels, config.n_fft, config.hop_length, config.win_length)
+        self.encoder = ConformerEncoder(config)
+        weighted = config.use_weighted_layer_sum
+        self.layer_weights = nn.Parameter(torch.empty(config.num_layers + 1)) if weighted else None
+        self.pooling = SegmentPooling(config)
+        self.projection = nn.Sequential(
+            nn.LayerNorm(config.d_model),
+            nn.Linear(config.d_model, config.feature_dim),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+        )
+        self.post_init()
+        if config.freeze_encoder:
+            self.freeze("encoder")
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
+
+    @capture_outputs
+    def forward(
+        self,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_values: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> AudioBranchOutput:
+        """
+        Args:
+            input_features: Log-mel frames (B, T, M), or raw audio (B, samples) at `config.sample_rate`.
+            attention_mask: Its valid frames (B, T) or samples (B, samples): ones, then zeros. None: all are valid.
+            input_values: Raw audio (B, samples) under the name that Transformers gives it, in place of `input_features`.
+
+        Raises:
+            ValueError, TypeError: One sentence about an input of the wrong shape or name.
+        """
+        if unknown := kwargs.keys() - TransformersKwargs.__annotations__.keys():
+            raise TypeError(
+                f"AudioBranchModel does not know {', '.join(sorted(unknown))}; give input_features (or input_values) and "
+                f"attention_mask."
+            )
+        if (input_features is None) == (input_values is None):
+            raise ValueError("Give either input_features or input_values, and not both.")
+        kwargs["output_attentions"] = bool(kwargs.get("output_attentions", self.config.output_attentions))
+        inputs = input_values if input_features is None else input_features
+        input_features, frame_mask = self._log_mel_frames(inputs, attention_mask)  # (B, T, M), (B, T)
+        seconds = frame_mask.sum(-1) * (self.config.hop_length / self.config.sample_rate)  # (B,)
+        if self.training and self.config.apply_spec_augment:
+            input_features = spec_augment(input_features, frame_mask, self.config)
+
+        layer_weights = None if self.layer_weights is None else self.layer_weights.softmax(0)
+        last_hidden_state, to_pool, frame_mask = self.encoder(
+            input_features.to(self.dtype), frame_mask, layer_weights, **kwargs
+        )
+        segments, pooling_attentions = self.pooling(to_pool, frame_mask)  # (B, S, D), (B, H, S, T')
+
+        segment_mask = frame_mask[:, :1].expand(
+            -1, self.config.num_segments
+        )  # a clip's frames are a prefix: all or none
+        segment_features = self.projection(segments) * segment_mask.unsqueeze(-1)  # (B, S, feature_dim)
+        borders = torch.arange(self.config.num_segments + 1, device=seconds.device) / self.config.num_segments
+        borders = seconds[:, None] * borders  # (B, S + 1)
+        return AudioBranchOutput(
+            last_hidden_state=last_hidden_state,
+            pooler_output=segment_features.mean(1),  # the masked mean, as all of a clip's segments are valid or none is
+            segment_features=segment_features,
+            segment_mask=segment_mask.int(),
+            segment_times=torch.stack([borders[:, :-1], borders[:, 1:]], dim=-1),
+            attention_mask=frame_mask.int(),
+            pooling_attentions=pooling_attentions if kwargs["output_attentions"] else None,
+        )
+
+    def _log_mel_frames(self, inputs, attention_mask):
+        """Either door: log-mel frames (B, T, M), zero where masked, and their mask (B, T)."""
+        if not inputs.is_floating_point() or not (
+            inputs.ndim == 2 or (inputs.ndim == 3 and inputs.shape[-1] == self.config.n_mels)
+        ):
+            raise ValueError(
+                f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, samples) "
+                f"or log-mel frames (batch, frames, {self.config.n_mels})."
+            )
+        if attention_mask is None:
+            attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
+        elif attention_mask.shape != inputs.shape[:2]:
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}; give {tuple(inputs.shape[:2])}, one number per "
+                f"{'sample' if inputs.ndim == 2 else 'frame'}."
+            )
+        attention_mask = attention_mask.bool()
+        if not torch.compiler.is_compiling() and (attention_mask[:, 1:] & ~attention_mask[:, :-1]).any():
+            raise ValueError("attention_mask has a 1 after a 0; pad on the right: ones, then zeros.")
+        if inputs.ndim == 2:
+            return self.log_mel(inputs, attention_mask)
+        return inputs.where(attention_mask.unsqueeze(-1), 0.0), attention_mask  # where: padding may be NaN
+
+    @torch.no_grad()
+    def encode(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        batch_size: int = 8,
+        show_progress: bool | None = None,
+    ) -> AudioBranchOutput:
+        """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
+
+        Args:
+            audio: A clip or a batch of clips, as [`AudioBranchFeatureExtractor`] takes them.
+            sampling_rate: Rate in Hz of the clips that don't carry their own.
+            batch_size: Clips per forward pass. The features don't depend on it.
+            show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
+
+        Returns:
+            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU, in the
+            order of the input; without the first axis if a single clip was given.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} was given; give at least 1.")
+        clips, is_batch = as_clips(audio)
+        was_training = self.training
+        self.eval()
+        results = [None] * len(clips)
+        hide = (None if len(clips) > batch_size else True) if show_progress is None else not show_progress
+        try:
+            with tqdm(total=len(clips), desc="Encoding", unit="clip", disable=hide) as progress:
+                for first in range(0, len(clips), batch_size * READ_AHEAD):
+                    indices = range(first, min(first + batch_size * READ_AHEAD, len(clips)))
+                    waves = {i: load_audio(clips[i], self.config.sample_rate, sampling_rate, i) for i in indices}
+                    by_length = sorted(indices, key=lambda i: len(waves[i]))
+                    for at in range(0, len(by_length), batch_size):
+                        batch = by_length[at : at + batch_size]
+                        for i, result in zip(batch, self._encode_batch([waves[i] for i in batch]), strict=True):
+                            results[i] = result
+                        progress.update(len(batch))
+        finally:
+            self.train(was_training)
+        names = ("pooler_output", "segment_features", "segment_mask", "segment_times")
+        stacked = {name: torch.stack([result[name] for result in results]) for name in names}
+        return AudioBranchOutput(**(stacked if is_batch else {name: value[0] for name, value in stacked.items()}))
+
+    def _encode_batch(self, waves):
+        """One forward pass; a list of each clip's outputs."""
+        lengths = torch.tensor([len(wave) for wave in waves])
+        waveform = nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        mask = torch.arange(waveform.shape[1]) < lengths[:, None]
+        output = self(waveform.to(self.device), attention_mask=mask.to(self.device))
+        output = {name: value.cpu() for name, value in output.items() if name.startswith(("segment", "pooler"))}
+        return [{name: value[i] for name, value in output.items()} for i in range(len(waves))]
+
+
+class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
+    """A linear classifier (or regressor) on the mean of the segment features.
+
+    `config.problem_type` chooses the loss: `single_label_classification` (labels (B,)), `multi_label_classification` or
+    `regression` (labels (B, num_labels)).
+    """
+
+    accepts_loss_kwargs = False  # a mean over the batch: else Trainer's gradient accumulation would not divide it
+
+    def __init__(self, config: AudioBranchConfig):
+        super().__init__(config)
+        self.audio_branch = AudioBranchModel(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.feature_dim, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_values: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SequenceClassifierOutput:
+        """`labels` as the class says; the rest as [`AudioBranchModel.forward`]. Gives `logits` (B, num_labels)."""
+        output = self.audio_branch(input_features, attention_mask, input_values, **kwargs)
+        logits = self.classifier(self.dropout(output.pooler_output))  # (B, num_labels)
+        loss = None
+        if labels is not None:
+            if self.config.problem_type in ("multi_label_classification", "regression"):
+                labels = labels.to(torch.float32)
+            loss = self.loss_function(labels=labels, pooled_logits=logits.float(), config=self.config)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=output.hidden_states, attentions=output.attentions
+        )
+
+
+AudioBranchModel.register_for_auto_class("AutoModel")
+AudioBranchForAudioClassification.register_for_auto_class("AutoModelForAudioClassification")

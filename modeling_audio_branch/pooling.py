@@ -1,0 +1,114 @@
+"""From the frames of a clip to a few segment vectors.
+
+B batch, T frames, S segments, H heads, D d_model. A clip of L valid frames is cut like torch's adaptive pooling cuts it:
+segment s holds the frames floor(s L / S) to ceil((s + 1) L / S) - 1. No frame is left out, and a clip shorter than S
+frames still gives every segment one. With L = 10 and S = 4:
+
+    frame      0 1 2 3 4 5 6 7 8 9
+    segment 0  x x x
+    segment 1      x x x             a frame on a border belongs to both sides
+    segment 2            x x x
+    segment 3                x x x
+"""
+
+import torch
+from torch import nn
+
+PROFILE_POINTS = 16  # points of a learnable profile over the relative position inside a segment
+
+
+def segment_bounds(num_valid: torch.Tensor, num_segments: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """First frame of each segment and the one behind its last, (B, S) each, for clips of `num_valid` (B,) frames."""
+    segments = torch.arange(num_segments, device=num_valid.device)
+    start = segments * num_valid[:, None] // num_segments
+    end = -(-(segments + 1) * num_valid[:, None] // num_segments)  # ceil
+    return start, end
+
+
+class SegmentPooling(nn.Module):
+    """Pools the frames of every segment with one of four rules, and adds the temporal encoding.
+
+    `avg` and `max` equal `torch.nn.functional.adaptive_avg_pool1d` and `adaptive_max_pool1d` of the clip alone.
+    `attention` is multi-head attention from a learned query per segment over that segment's frames. `learnable` weighs a
+    frame by its relative position in the segment: the softmax of a learned profile, which starts flat (as `avg`).
+    """
+
+    def __init__(self, config):
+        super().__init__()
+        self.pooling_type = config.pooling_type
+        self.num_segments = config.num_segments
+        self.num_heads = config.num_heads if self.pooling_type == "attention" else 1
+        if self.pooling_type == "attention":
+            self.query = nn.Parameter(torch.empty(config.num_segments, config.d_model))
+            self.q_proj = nn.Linear(config.d_model, config.d_model)
+            self.k_proj = nn.Linear(config.d_model, config.d_model)
+            self.v_proj = nn.Linear(config.d_model, config.d_model)
+            self.o_proj = nn.Linear(config.d_model, config.d_model)
+        elif self.pooling_type == "learnable":
+            self.profile = nn.Parameter(torch.empty(config.num_segments, PROFILE_POINTS))
+        if config.use_temporal_encoding:
+            self.temporal_encoding = nn.Parameter(torch.empty(config.num_segments, config.d_model))
+        else:
+            self.temporal_encoding = None
+
+    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor):
+        """
+        Args:
+            hidden_states: (B, T, D), zero where masked.
+            frame_mask: (B, T), true on valid frames.
+
+        Returns:
+            Segments (B, S, D), and the weights of the frames (B, H, S, T), None for `max`. A clip without a valid frame
+            gives finite segments that mean nothing, and zero weights.
+        """
+        start, end = segment_bounds(frame_mask.sum(-1), self.num_segments)  # (B, S)
+        if self.pooling_type == "max":
+            weights, segments = None, self._max(hidden_states, start, end)
+        else:
+            frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+            member = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
+            weights = self._weights(hidden_states, member.unsqueeze(1), start, end).to(
+                hidden_states.dtype
+            )  # (B, H, S, T)
+            segments = self._weighted_sum(weights, hidden_states)  # (B, S, D)
+        if self.temporal_encoding is not None:
+            segments = segments + self.temporal_encoding
+        return segments, weights
+
+    def _max(self, hidden_states, start, end):
+        # Gathers T + 2 S frames, padding each segment with its own last frame, rather than masking S copies of the clip.
+        longest = hidden_states.shape[1] // self.num_segments + 2
+        offsets = torch.arange(longest, device=start.device)
+        frames = torch.minimum(start.unsqueeze(-1) + offsets, end.unsqueeze(-1) - 1).clamp(min=0)  # (B, S, longest)
+        index = frames.flatten(1).unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
+        return hidden_states.gather(1, index).unflatten(1, frames.shape[1:]).amax(2)
+
+    def _weights(self, hidden_states, member, start, end):
+        """Weights (B, H, S, T) that sum to 1 over each segment's own frames, float32."""
+        if self.pooling_type == "avg":
+            return member.float() / (end - start).clamp(min=1)[:, None, :, None]
+        if self.pooling_type == "attention":
+            query = self.q_proj(self.query).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)  # (H, S, d)
+            key = self.k_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, d, T)
+            scores = (query @ key).float() * query.shape[-1] ** -0.5
+        else:
+            scores = self._profile_scores(member.shape[-1], start, end).unsqueeze(1)
+        scores = scores.masked_fill(~member, torch.finfo(scores.dtype).min)
+        return scores.softmax(-1) * member  # the product clears clips without a frame, where all scores are equal
+
+    def _profile_scores(self, num_frames, start, end):
+        """The profile at each frame's relative position, interpolated between its points, (B, S, T)."""
+        frames = torch.arange(num_frames, device=start.device)
+        position = (frames - start.unsqueeze(-1) + 0.5) / (end - start).clamp(min=1).unsqueeze(
+            -1
+        )  # 0 to 1 in the segment
+        position = position.clamp(0, 1) * (PROFILE_POINTS - 1)
+        left = position.long().clamp(max=PROFILE_POINTS - 2)
+        profile = self.profile.float().expand(start.shape[0], -1, -1)  # (B, S, points)
+        return profile.gather(-1, left).lerp(profile.gather(-1, left + 1), position - left)
+
+    def _weighted_sum(self, weights, hidden_states):
+        if self.pooling_type != "attention":
+            return weights.squeeze(1) @ hidden_states
+        value = self.v_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (B, H, T, d)
+        return self.o_proj((weights @ value).transpose(1, 2).flatten(2))

@@ -1,0 +1,29 @@
+"""SpecAugment (Park et al. 2019) with spans that fit each clip.
+
+B batch, T log-mel frames, M mel bins.
+"""
+
+import torch
+
+
+def random_spans(length: torch.Tensor, longest: torch.Tensor, size: int, num_spans: int) -> torch.Tensor:
+    """True inside `num_spans` random spans of 0 to `longest` (B,) out of `length` (B,) positions: (B, size)."""
+    shape = (len(length), num_spans, 1)
+    width = torch.rand(shape, device=length.device) * longest[:, None, None]
+    start = torch.rand(shape, device=length.device) * (length[:, None, None] - width)
+    positions = torch.arange(size, device=length.device)
+    return ((positions >= start.floor()) & (positions < (start + width).floor())).any(1)
+
+
+def spec_augment(input_features: torch.Tensor, frame_mask: torch.Tensor, config) -> torch.Tensor:
+    """Zeroes (the mean, after normalisation) random spans of frames and of mel bins of (B, T, M), anew for every clip.
+
+    A time span is at most `time_mask_ratio` of its own clip's valid frames, and lies inside them; a frequency span is at
+    most `freq_mask_width` bins. The input is left as it is.
+    """
+    length = frame_mask.sum(-1).float()  # (B,)
+    bins = torch.full_like(length, config.n_mels)
+    widest = torch.full_like(length, min(config.freq_mask_width, config.n_mels))
+    time = random_spans(length, config.time_mask_ratio * length, frame_mask.shape[1], config.num_time_masks)
+    frequency = random_spans(bins, widest, config.n_mels, config.num_freq_masks)
+    return input_features.masked_fill(time.unsqueeze(-1) | frequency.unsqueeze(1), 0.0)
