@@ -112,7 +112,8 @@ class AudioBranchConfig(PreTrainedConfig):
             if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
         super().__post_init__(**kwargs)
-        # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way round.
+        # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way
+        # round.
         self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
         self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES) | (kwargs.get("custom_pipelines") or {})
 

@@ -1,4 +1,4 @@
-"""Audio Branch: raw audio to a few segment embeddings, with the package's classes known to Transformers' Auto classes."""
+"""Audio Branch: raw audio to a few segment embeddings. Importing it makes the Auto classes know its classes."""
 
 from transformers import (
     AutoConfig,

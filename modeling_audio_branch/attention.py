@@ -52,7 +52,7 @@ def rotate(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> to
 
 
 def shift_rows(scores: torch.Tensor, fill: float) -> torch.Tensor:
-    """Moves row i of (..., Q, P) by i columns to the right: (..., Q, Q + P - 1), `fill` elsewhere. A reshape, no gather."""
+    """Moves row i of (..., Q, P) by i columns to the right, `fill` elsewhere: (..., Q, Q + P - 1). A mere reshape."""
     rows, columns = scores.shape[-2:]
     flat = F.pad(scores, (0, rows), value=fill).flatten(-2)
     return flat[..., : rows * (rows + columns - 1)].unflatten(-1, (rows, rows + columns - 1))
@@ -61,9 +61,10 @@ def shift_rows(scores: torch.Tensor, fill: float) -> torch.Tensor:
 class ConformerAttention(nn.Module):
     """Multi-head self-attention over the valid frames of each clip.
 
-    With relative positions, score(i, j) = ((q_i + u) k_j + (q_i + v) r_(i-j)) / sqrt(d), where r is the projected sinusoid
-    of the distance (Transformer-XL, section 3.3; NeMo's `RelPositionMultiHeadAttention`). With a window, frame i sees the
-    frames j with |i - j| <= W; queries go in blocks, each with the keys it can reach, so memory grows linearly with T.
+    With relative positions, score(i, j) = ((q_i + u) k_j + (q_i + v) r_(i-j)) / sqrt(d), where r is the projected
+    sinusoid of the distance (Transformer-XL, section 3.3; NeMo's `RelPositionMultiHeadAttention`). With a window, frame
+    i sees the frames j with |i - j| <= W; queries go in blocks, each with the keys it can reach, so memory grows
+    linearly with T.
     """
 
     is_causal = False  # read by the sdpa interface
@@ -141,7 +142,7 @@ class ConformerAttention(nn.Module):
         return output.unflatten(0, (batch_size, -1)).flatten(1, 2)[:, :num_frames], probabilities
 
     def _position_scores(self, query, first, last):
-        """The query to attend with, and its scaled scores for the relative positions first, ..., last (or 0 without)."""
+        """The query to attend with, and its scaled scores for the relative positions first, ..., last (0 without)."""
         if self.position_embedding != "relative":
             return query, query.new_zeros(1, 1, 1, 1)
         sinusoids = relative_positions(first, last, self.num_heads * self.head_dim, query)  # (P, D)

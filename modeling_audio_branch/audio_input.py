@@ -1,9 +1,10 @@
 """Any form of audio to mono float32 samples at one sampling rate.
 
-A *clip* is a path, the bytes of an audio file, an array or tensor, a list of floats, a dict (`{"array", "sampling_rate"}`,
-`{"raw", "sampling_rate"}`, `{"path"}` or `{"bytes"}`, as `datasets` and `pipeline` make them) or an object with
-`get_all_samples()` like torchcodec's AudioDecoder. A *batch* is a list of clips, a 1-D object array, or a bare 2-D array of
-shape (clips, samples). Elsewhere, in a list or a dict, a 2-D array is one clip whose shorter axis is its channels.
+A *clip* is a path, the bytes of an audio file, an array or tensor, a list of floats, an object with `get_all_samples()`
+like torchcodec's AudioDecoder, or a dict as `datasets` and `pipeline` make them: `{"array", "sampling_rate"}`,
+`{"raw", "sampling_rate"}`, `{"path"}` or `{"bytes"}`. A *batch* is a list of clips, a 1-D object array, or a bare 2-D
+array of shape (clips, samples). Elsewhere, in a list or a dict, a 2-D array is one clip whose shorter axis is its
+channels.
 """
 
 import io
@@ -37,8 +38,8 @@ def as_clips(audio: Any) -> tuple[list, bool]:
     if isinstance(audio, (np.ndarray, torch.Tensor)) and audio.ndim == 2:
         if audio.shape[1] <= MAX_CHANNELS < audio.shape[0]:
             raise ValueError(
-                f"A bare array of shape {tuple(audio.shape)} would be {audio.shape[0]} clips of {audio.shape[1]} samples; "
-                f"for one clip of {audio.shape[1]} channels, put it in a list: [array]."
+                f"A bare array of shape {tuple(audio.shape)} would be {audio.shape[0]} clips of {audio.shape[1]} "
+                f"samples; for one clip of {audio.shape[1]} channels, put it in a list: [array]."
             )
         return list(audio), True
     return [audio], False
@@ -118,8 +119,8 @@ def _to_tensor(samples, where):
         return torch.from_numpy(np.ascontiguousarray(samples, dtype=samples.dtype.newbyteorder("=")))
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{where} is a {type(samples).__name__} that holds no samples; give a path, bytes, an array, a tensor, a dict "
-            f"or an AudioDecoder."
+            f"{where} is a {type(samples).__name__} that holds no samples; give a path, bytes, an array, a tensor, a "
+            f"dict or an AudioDecoder."
         ) from error
 
 
@@ -154,7 +155,7 @@ def _resample(samples, rate, target_rate):
         raise ImportError(
             f"Audio at {rate} Hz must be resampled to {target_rate} Hz, which needs torchaudio: pip install torchaudio."
         ) from error
-    # 44.1 kHz to 16 kHz is 441/160. A ratio of large terms (11127 Hz) would need gigabytes of filters, so it is replaced
-    # by the nearest one of a denominator up to 1000, at most 1 in a million off.
+    # 44.1 kHz to 16 kHz is 441/160. A ratio of large terms (11127 Hz) would need gigabytes of filters, so it is
+    # replaced by the nearest one of a denominator up to 1000, at most 1 in a million off.
     ratio = Fraction(rate, target_rate).limit_denominator(1000)
     return resample(samples, ratio.numerator, ratio.denominator)

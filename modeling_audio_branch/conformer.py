@@ -1,6 +1,7 @@
 """The Conformer encoder (Gulati et al. 2020), in FastConformer's arrangement (Rekesh et al. 2023).
 
-B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model. `frame_mask` is true on valid frames, a prefix of each clip.
+B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model. `frame_mask` is true on valid frames, a prefix of
+each clip.
 """
 
 import torch
@@ -27,7 +28,7 @@ class FeedForward(nn.Module):
 
 
 class ConvolutionModule(nn.Module):
-    """Gated linear unit, depthwise convolution over time, norm, SiLU, linear. (Its 1 x 1 convolutions are linear layers.)"""
+    """Gated linear unit, depthwise convolution over time, norm, SiLU, linear (for the paper's 1 x 1 convolutions)."""
 
     def __init__(self, config):
         super().__init__()
@@ -102,7 +103,8 @@ class ConformerEncoder(nn.Module):
             layer_weights: (num_layers + 1,) weights for a sum of the input and the output of every layer.
 
         Returns:
-            The last layer's output (B, T', D), zero where masked; the weighted sum if asked for, else the same; (B, T').
+            The last layer's output (B, T', D), zero where masked; the weighted sum, or the same again without weights;
+            and the mask (B, T').
         """
         hidden_states, frame_mask = self.subsampling(input_features, frame_mask)
         weighted_sum = 0.0 if layer_weights is None else layer_weights[0] * hidden_states

@@ -81,8 +81,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
     ) -> BatchFeature:
         """
         Args:
-            audio: A clip or a batch of clips: paths, bytes, arrays, tensors, lists of floats, dicts, AudioDecoders. A bare
-                2-D array is a batch (clips, samples); within a list, a 2-D array is one clip with channels, mixed to mono.
+            audio: A clip or a batch of clips: paths, bytes, arrays, tensors, lists of floats, dicts, AudioDecoders. A
+                bare 2-D array is a batch (clips, samples); within a list, a 2-D array is one clip with channels, mixed
+                to mono.
             sampling_rate: Rate in Hz of the clips that don't carry their own (arrays, tensors, lists of floats).
             padding: True or `longest`, `max_length`, or False for a list of unpadded clips.
             max_length: Length in samples to pad to (`padding="max_length"`) or to cut at (`truncation=True`).

@@ -17,8 +17,8 @@ NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
 class LogMel(nn.Module):
     """Raw audio to normalised log-mel frames, batched, differentiable and on any device, always in float32.
 
-    Follows NeMo's `FilterbankFeatures.forward` (since PR 13827): pre-emphasis, centred STFT over zeros, power, Slaney mel,
-    logarithm, then zero mean and unit variance per clip and mel bin over its valid frames. A clip of L samples has
+    Follows NeMo's `FilterbankFeatures.forward` (since PR 13827): pre-emphasis, centred STFT over zeros, power, Slaney
+    mel, logarithm, then zero mean and unit variance per clip and mel bin over its valid frames. A clip of L samples has
     1 + L // hop_length frames, of which L // hop_length are valid.
 
     The window and the filters are buffers that are saved with the model. They are filled by the model's `_init_weights`
@@ -92,8 +92,8 @@ class LogMel(nn.Module):
         waveform = waveform.where(attention_mask, 0.0)
         waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - PREEMPHASIS * waveform[:, :-1]], dim=1)
         waveform = waveform.where(attention_mask, 0.0)
-        # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as NeMo
-        # does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
+        # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as
+        # NeMo does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
         before = self.n_fft // 2
         after = (num_frames - 1) * self.hop_length + before - waveform.shape[1]
         frames = F.pad(waveform, (before, after)).unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft)

@@ -5,7 +5,8 @@ from torch import nn
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """`BatchNorm1d` over the valid frames of (B, T, D); same parameters, buffers and results as torch's on those frames.
+    """`BatchNorm1d` over the valid frames of (B, T, D); same parameters, buffers and results as torch's on those
+    frames.
 
     In training a batch with fewer than two valid frames is normalised, but leaves the running statistics alone.
     """

@@ -41,12 +41,14 @@ class AudioBranchOutput(ModelOutput):
         pooler_output: (B, feature_dim), the mean of the segments.
         segment_features: (B, S, feature_dim), zero for a clip without a valid frame.
         segment_mask: (B, S) int32, 0 only for a clip without a valid frame.
-        segment_times: (B, S, 2) float32, start and end of each segment in seconds. The segments tile the clip, whose length
-            is counted in whole log-mel frames (10 ms by default).
+        segment_times: (B, S, 2) float32, start and end of each segment in seconds. The segments tile the clip, whose
+            length is counted in whole log-mel frames (10 ms by default).
         attention_mask: (B, T') int32, the valid encoder frames.
-        pooling_attentions: (B, H, S, T') weight of each frame in each segment, with `output_attentions`; None for `max`.
+        pooling_attentions: (B, H, S, T') weight of each frame in each segment, with `output_attentions`; None for
+            `max`.
         hidden_states: With `output_hidden_states`, num_layers + 1 of (B, T', D).
-        attentions: With `output_attentions`, num_layers of (B, H, T', T'), or the blocks that windowed attention computes.
+        attentions: With `output_attentions`, num_layers of (B, H, T', T'), or the blocks that windowed attention
+            computes.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -181,15 +183,16 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         Args:
             input_features: Log-mel frames (B, T, M), or raw audio (B, samples) at `config.sample_rate`.
             attention_mask: Its valid frames (B, T) or samples (B, samples): ones, then zeros. None: all are valid.
-            input_values: Raw audio (B, samples) under the name that Transformers gives it, in place of `input_features`.
+            input_values: Raw audio (B, samples) under the name that Transformers gives it, in place of
+                `input_features`.
 
         Raises:
             ValueError, TypeError: One sentence about an input of the wrong shape or name.
         """
         if unknown := kwargs.keys() - TransformersKwargs.__annotations__.keys():
             raise TypeError(
-                f"AudioBranchModel does not know {', '.join(sorted(unknown))}; give input_features (or input_values) and "
-                f"attention_mask."
+                f"AudioBranchModel does not know {', '.join(sorted(unknown))}; give input_features (or input_values) "
+                f"and attention_mask."
             )
         if (input_features is None) == (input_values is None):
             raise ValueError("Give either input_features or input_values, and not both.")
@@ -228,15 +231,15 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             inputs.ndim == 2 or (inputs.ndim == 3 and inputs.shape[-1] == self.config.n_mels)
         ):
             raise ValueError(
-                f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, samples) "
-                f"or log-mel frames (batch, frames, {self.config.n_mels})."
+                f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, "
+                f"samples) or log-mel frames (batch, frames, {self.config.n_mels})."
             )
         if attention_mask is None:
             attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         elif attention_mask.shape != inputs.shape[:2]:
             raise ValueError(
-                f"attention_mask has the shape {tuple(attention_mask.shape)}; give {tuple(inputs.shape[:2])}, one number per "
-                f"{'sample' if inputs.ndim == 2 else 'frame'}."
+                f"attention_mask has the shape {tuple(attention_mask.shape)}; give {tuple(inputs.shape[:2])}, one "
+                f"number per {'sample' if inputs.ndim == 2 else 'frame'}."
             )
         attention_mask = attention_mask.bool()
         if not torch.compiler.is_compiling() and (attention_mask[:, 1:] & ~attention_mask[:, :-1]).any():
@@ -262,8 +265,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
 
         Returns:
-            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU, in the
-            order of the input; without the first axis if a single clip was given.
+            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU,
+            in the order of the input; without the first axis if a single clip was given.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} was given; give at least 1.")

@@ -1,4 +1,4 @@
-"""Pipelines of Audio Branch: any form of audio in, decoded by soundfile and resampled; shipped with every checkpoint."""
+"""Pipelines of Audio Branch, shipped with every checkpoint: any form of audio in, decoded and resampled."""
 
 from transformers import AudioClassificationPipeline, Pipeline
 
@@ -6,8 +6,8 @@ from transformers import AudioClassificationPipeline, Pipeline
 class AudioSegmentEmbeddingPipeline(Pipeline):
     """`pipeline("audio-segment-embedding", model=repo, trust_remote_code=True)(clip)`.
 
-    Gives, as numpy arrays, `segment_features` (S, feature_dim), `segment_times` (S, 2) in seconds, `segment_mask` (S,) and
-    `pooler_output` (feature_dim,). Arrays need `sampling_rate=` in Hz. A list is a list of clips.
+    Gives, as numpy arrays, `segment_features` (S, feature_dim), `segment_times` (S, 2) in seconds, `segment_mask` (S,)
+    and `pooler_output` (feature_dim,). Arrays need `sampling_rate=` in Hz. A list is a list of clips.
     """
 
     _load_processor = False
@@ -33,7 +33,7 @@ class AudioSegmentEmbeddingPipeline(Pipeline):
 
 
 class AudioFeatureExtractionPipeline(AudioSegmentEmbeddingPipeline):
-    """`pipeline("feature-extraction", ...)`: the segment features (S, feature_dim) alone, as nested lists or a tensor."""
+    """`pipeline("feature-extraction", ...)`: the segment features (S, feature_dim), as nested lists or a tensor."""
 
     def postprocess(self, output, return_tensors=False):
         features = output["segment_features"][0].float()

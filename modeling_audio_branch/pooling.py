@@ -1,8 +1,8 @@
 """From the frames of a clip to a few segment vectors.
 
-B batch, T frames, S segments, H heads, D d_model. A clip of L valid frames is cut like torch's adaptive pooling cuts it:
-segment s holds the frames floor(s L / S) to ceil((s + 1) L / S) - 1. No frame is left out, and a clip shorter than S
-frames still gives every segment one. With L = 10 and S = 4:
+B batch, T frames, S segments, H heads, D d_model. A clip of L valid frames is cut like torch's adaptive pooling cuts
+it: segment s holds the frames floor(s L / S) to ceil((s + 1) L / S) - 1. No frame is left out, and a clip shorter than
+S frames still gives every segment one. With L = 10 and S = 4:
 
     frame      0 1 2 3 4 5 6 7 8 9
     segment 0  x x x
@@ -29,8 +29,8 @@ class SegmentPooling(nn.Module):
     """Pools the frames of every segment with one of four rules, and adds the temporal encoding.
 
     `avg` and `max` equal `torch.nn.functional.adaptive_avg_pool1d` and `adaptive_max_pool1d` of the clip alone.
-    `attention` is multi-head attention from a learned query per segment over that segment's frames. `learnable` weighs a
-    frame by its relative position in the segment: the softmax of a learned profile, which starts flat (as `avg`).
+    `attention` is multi-head attention from a learned query per segment over that segment's frames. `learnable` weighs
+    a frame by its relative position in the segment: the softmax of a learned profile, which starts flat (as `avg`).
     """
 
     def __init__(self, config):
@@ -76,7 +76,8 @@ class SegmentPooling(nn.Module):
         return segments, weights
 
     def _max(self, hidden_states, start, end):
-        # Gathers T + 2 S frames, padding each segment with its own last frame, rather than masking S copies of the clip.
+        # Gathers T + 2 S frames, padding each segment with its own last frame, rather than masking S copies of the
+        # clip.
         longest = hidden_states.shape[1] // self.num_segments + 2
         offsets = torch.arange(longest, device=start.device)
         frames = torch.minimum(start.unsqueeze(-1) + offsets, end.unsqueeze(-1) - 1).clamp(min=0)  # (B, S, longest)

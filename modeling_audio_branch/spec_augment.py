@@ -18,8 +18,8 @@ def random_spans(length: torch.Tensor, longest: torch.Tensor, size: int, num_spa
 def spec_augment(input_features: torch.Tensor, frame_mask: torch.Tensor, config) -> torch.Tensor:
     """Zeroes (the mean, after normalisation) random spans of frames and of mel bins of (B, T, M), anew for every clip.
 
-    A time span is at most `time_mask_ratio` of its own clip's valid frames, and lies inside them; a frequency span is at
-    most `freq_mask_width` bins. The input is left as it is.
+    A time span is at most `time_mask_ratio` of its own clip's valid frames, and lies inside them; a frequency span is
+    at most `freq_mask_width` bins. The input is left as it is.
     """
     length = frame_mask.sum(-1).float()  # (B,)
     bins = torch.full_like(length, config.n_mels)
