@@ -25,7 +25,9 @@ test: .venv/.ready  ## Run the tests
 	$(BIN)/python -m pytest -n 2 $(TESTS)
 
 test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
-	$(BIN)/python -m pytest -m upstream tests/test_upstream.py
+	$(BIN)/pip install --quiet --editable '.[upstream]'
+	AUDIO_BRANCH_UPSTREAM=1 PYTEST_ADDOPTS='-o addopts= -m upstream -W ignore::pytest.PytestUnknownMarkWarning' \
+		$(BIN)/python -m pytest tests/test_upstream.py
 
 lint: .venv/.ready  ## Format and lint
 	$(BIN)/ruff format .

@@ -61,7 +61,6 @@ class AudioBranchConfig(PreTrainedConfig):
         time_mask_ratio: Longest such span, as a part of the clip.
         num_freq_masks: Spans of mel bins to blank.
         freq_mask_width: Longest such span in mel bins.
-        initializer_range: Standard deviation of the initial linear weights.
     """
 
     model_type = "audio_branch"
@@ -104,7 +103,6 @@ class AudioBranchConfig(PreTrainedConfig):
     time_mask_ratio: float | int = 0.05
     num_freq_masks: int = 2
     freq_mask_width: int = 27
-    initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs):
         known = [*type(self).__dataclass_fields__, *self.attribute_map]

@@ -115,8 +115,8 @@ def _to_tensor(samples, where):
     if isinstance(samples, torch.Tensor):
         return samples.detach().cpu()
     try:
-        samples = np.asarray(samples)
-        return torch.from_numpy(np.ascontiguousarray(samples, dtype=samples.dtype.newbyteorder("=")))
+        array = np.asarray(samples)
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{where} is a {type(samples).__name__} that holds no samples; give a path, bytes, an array, a tensor, a "

@@ -12,9 +12,7 @@ from .log_mel import LogMel
 
 @lru_cache(maxsize=8)
 def _log_mel(sampling_rate, n_mels, n_fft, hop_length, win_length, device):
-    log_mel = LogMel(sampling_rate, n_mels, n_fft, hop_length, win_length)
-    log_mel.load_state_dict(log_mel.constants())
-    return log_mel.to(device)
+    return LogMel(sampling_rate, n_mels, n_fft, hop_length, win_length).to(device)
 
 
 class AudioBranchFeatureExtractor(SequenceFeatureExtractor):

@@ -21,8 +21,7 @@ class LogMel(nn.Module):
     mel, logarithm, then zero mean and unit variance per clip and mel bin over its valid frames. A clip of L samples has
     1 + L // hop_length frames, of which L // hop_length are valid.
 
-    The window and the filters are buffers that are saved with the model. They are filled by the model's `_init_weights`
-    or from `constants()`: building the module computes nothing, so it also works on the meta device.
+    The window and the filters are buffers that are saved with the model and stay float32 when it is cast.
     """
 
     def __init__(self, sampling_rate: int, n_mels: int, n_fft: int, hop_length: int, win_length: int):
@@ -32,8 +31,8 @@ class LogMel(nn.Module):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.win_length = win_length
-        self.register_buffer("window", torch.empty(win_length, dtype=torch.float32))
-        self.register_buffer("mel_filters", torch.empty(n_fft // 2 + 1, n_mels, dtype=torch.float32))
+        for name, value in self.constants().items():
+            self.register_buffer(name, value)
 
     def constants(self) -> dict[str, torch.Tensor]:
         """The values of the buffers: a symmetric Hann window (win_length,) and the mel filters (n_fft // 2 + 1, M)."""
@@ -48,7 +47,7 @@ class LogMel(nn.Module):
         )
         return {
             "window": torch.hann_window(self.win_length, periodic=False, dtype=torch.float32),
-            "mel_filters": torch.from_numpy(mel_filters).float(),
+            "mel_filters": torch.tensor(mel_filters, dtype=torch.float32),  # on the meta device too, unlike from_numpy
         }
 
     def _apply(self, fn, recurse=True):

@@ -29,6 +29,7 @@ from .spec_augment import spec_augment
 if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here needs, but the checkpoint's users do
     from .pipeline_audio_branch import AudioSegmentEmbeddingPipeline  # noqa: F401
 
+EMBEDDING_STD = 0.02  # initial pooling queries and temporal encodings
 READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
 
 
@@ -83,20 +84,38 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
         if isinstance(module, LogMel):
             for name, value in module.constants().items():
                 init.copy_(getattr(module, name), value)
-        elif isinstance(module, nn.Conv2d):  # a chain without norms: keep the signal's scale
+        elif isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)):
+            # Transformers' 0.02 fits one width only. He et al. (2015) keep the power of the signal at any width; small
+            # models learn several times faster from it in their first steps.
             init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module is self.get_input_embeddings():
+                # No frame may be exactly 0 where the input is (silence, SpecAugment): there the slope of a LayerNorm is
+                # 1 / sqrt(1e-5), and the gradient through a few in a row overflows.
+                init.normal_(module.bias, std=0.5)
         elif isinstance(module, ConformerAttention) and module.position_embedding == "relative":
             init.zeros_(module.bias_u)
             init.zeros_(module.bias_v)
         elif isinstance(module, SegmentPooling):
             if module.pooling_type == "attention":
-                init.normal_(module.query, std=self.config.initializer_range)
+                init.normal_(module.query, std=EMBEDDING_STD)
             elif module.pooling_type == "learnable":
                 init.zeros_(module.profile)
             if module.temporal_encoding is not None:
-                init.normal_(module.temporal_encoding, std=self.config.initializer_range)
+                init.normal_(module.temporal_encoding, std=EMBEDDING_STD)
         elif isinstance(module, AudioBranchModel) and module.layer_weights is not None:
             init.zeros_(module.layer_weights)
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.freeze_encoder:  # loading puts new parameters, that train, in the place of the frozen ones
+            model.freeze("encoder")
+        return loaded
+
+    def save_pretrained(self, *args, **kwargs):
+        self.config.validate()  # before anything is written: an impossible setting made by hand can't be loaded again
+        super().save_pretrained(*args, **kwargs)
 
     def get_input_embeddings(self) -> nn.Module:
         """The linear layer whose output enters the Conformer layers (used by adapters with gradient checkpointing)."""

@@ -9,10 +9,10 @@ import torch
 def random_spans(length: torch.Tensor, longest: torch.Tensor, size: int, num_spans: int) -> torch.Tensor:
     """True inside `num_spans` random spans of 0 to `longest` (B,) out of `length` (B,) positions: (B, size)."""
     shape = (len(length), num_spans, 1)
-    width = torch.rand(shape, device=length.device) * longest[:, None, None]
-    start = torch.rand(shape, device=length.device) * (length[:, None, None] - width)
+    width = (torch.rand(shape, device=length.device) * (longest[:, None, None].floor() + 1)).floor()
+    start = (torch.rand(shape, device=length.device) * (length[:, None, None] - width + 1)).floor()
     positions = torch.arange(size, device=length.device)
-    return ((positions >= start.floor()) & (positions < (start + width).floor())).any(1)
+    return ((positions >= start) & (positions < start + width)).any(1)
 
 
 def spec_augment(input_features: torch.Tensor, frame_mask: torch.Tensor, config) -> torch.Tensor:

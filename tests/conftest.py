@@ -23,8 +23,6 @@ TINY = {
     "subsampling_channels": 6,
     "conv_kernel_size": 5,
     "ff_expansion_factor": 2,
-    # Large weights, so that a fault anywhere is loud in the output.
-    "initializer_range": 0.3,
 }
 
 

@@ -205,7 +205,6 @@ def test_outputs_and_gradients_are_finite_on_the_edges(
         problem_type="regression",
         num_labels=2,
         use_weighted_layer_sum=True,
-        initializer_range=0.1,
     )
     model = make_model(AudioBranchForAudioClassification, config).to(dtype)
     clips = [0.1 * torch.randn(length) for length in EDGE_LENGTHS]

@@ -1,0 +1,224 @@
+"""Every form of audio gives the same samples, and what can't be used gives one sentence that names the clip."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import random_clips
+from datasets import Audio, Dataset
+
+from modeling_audio_branch import AudioBranchFeatureExtractor
+from modeling_audio_branch.audio_input import as_clips, load_audio
+
+RATE = 16000
+
+
+@pytest.fixture
+def clip():
+    return 0.5 * random_clips([4000])[0]
+
+
+@pytest.fixture
+def extractor():
+    return AudioBranchFeatureExtractor()
+
+
+def write(path, samples, rate=RATE, **kwargs):
+    soundfile.write(path, np.asarray(samples), rate, **kwargs)
+    return path
+
+
+def forms_of(clip, folder):
+    """The same clip in every lossless form, each carrying its rate unless it is bare."""
+    array = clip.numpy()
+    wav = write(folder / "a.wav", array, subtype="FLOAT")
+    carried = {
+        "path": wav,
+        "string": str(wav),
+        "bytes": wav.read_bytes(),
+        "dict of an array": {"array": array, "sampling_rate": RATE},
+        "dict of a tensor": {"array": clip, "sampling_rate": RATE},
+        "dict of raw": {"raw": array, "sampling_rate": RATE},
+        "dict of a path": {"path": str(wav), "bytes": None},
+        "dict of bytes": {"path": "gone.wav", "bytes": wav.read_bytes()},
+        "decoder": SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=clip[None], sample_rate=RATE)),
+        "stereo dict, channels first": {"array": np.stack([array, array]), "sampling_rate": RATE},
+        "stereo dict, channels last": {"array": np.stack([array, array], 1), "sampling_rate": RATE},
+    }
+    bare = {
+        "array": array,
+        "float64 array": array.astype(np.float64),
+        "big-endian array": array.astype(">f4"),
+        "reversed view": array[::-1].copy()[::-1],
+        "tensor": clip,
+        "tensor with a gradient": clip.clone().requires_grad_(),
+        "list of floats": array.tolist(),
+    }
+    return carried, bare
+
+
+def test_every_form_of_a_clip_gives_the_same_samples(clip, tmp_path):
+    carried, bare = forms_of(clip, tmp_path)
+    for form, audio in carried.items():
+        torch.testing.assert_close(load_audio(audio, RATE), clip, atol=1e-7, rtol=0, msg=form)
+    for form, audio in bare.items():
+        ((single,), is_batch) = as_clips(audio)
+        assert not is_batch
+        torch.testing.assert_close(load_audio(single, RATE, RATE), clip, atol=1e-7, rtol=0, msg=form)
+
+
+def test_a_batch_may_mix_all_forms(clip, tmp_path, extractor):
+    carried, bare = forms_of(clip, tmp_path)
+    audio = [*carried.values(), *bare.values()]
+    features = extractor(audio, sampling_rate=RATE, return_tensors="pt")["input_features"]
+    assert features.shape == (len(audio), 26, 80)
+    torch.testing.assert_close(features, features[:1].expand_as(features), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "make_batch",
+    [list, tuple, np.stack, torch.stack, lambda clips: np.array([*map(np.asarray, clips), None], dtype=object)[:-1]],
+)
+def test_every_form_of_a_batch_gives_the_same_features(make_batch, extractor):
+    clips = random_clips([3200, 3200, 3200])
+    expected = extractor(clips, sampling_rate=RATE, return_tensors="pt")["input_features"]
+    got = extractor(make_batch(clips), sampling_rate=RATE, return_tensors="pt")["input_features"]
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize(("format", "tolerance"), [("wav", 1e-4), ("flac", 1e-4), ("ogg", 0.2), ("mp3", 0.2)])
+def test_files_of_every_common_format_are_read(format, tolerance, tmp_path):
+    tone = 0.5 * torch.sin(2 * torch.pi * 440 * torch.arange(8000) / RATE)
+    samples = load_audio(write(tmp_path / f"tone.{format}", tone), RATE)
+    assert (samples[1000:7000] - tone[1000:7000]).abs().max() < tolerance
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset"), [(np.int16, 2**15, 0), (np.int32, 2**31, 0), (np.uint8, 2**7, 2**7)]
+)
+def test_integer_samples_are_scaled_to_one(dtype, scale, offset):
+    exact = np.array([-1.0, -0.5, 0.0, 0.25, 0.5])
+    samples = load_audio((exact * scale + offset).astype(dtype), RATE, RATE)
+    assert samples.tolist() == exact.tolist()
+
+
+@pytest.mark.parametrize("rate", [5000, 8000, 11025, 11127, 22050, 22254, 44100, 48000, 128000])
+def test_any_rate_is_resampled(rate):
+    seconds = torch.arange(rate) / rate
+    samples = load_audio({"array": torch.sin(2 * torch.pi * 440 * seconds), "sampling_rate": rate}, RATE)
+    expected = torch.sin(2 * torch.pi * 440 * torch.arange(RATE) / RATE)
+    assert abs(len(samples) - RATE) <= 1
+    assert (samples[500:15500] - expected[500:15500]).abs().max() < 0.01
+
+
+def test_channels_are_mixed_not_picked(tmp_path):
+    tone = np.sin(np.arange(3200) / 10)
+    stereo = write(tmp_path / "one_silent_channel.wav", np.stack([np.zeros(3200), tone], 1), subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(stereo, RATE), tone / 2, atol=1e-6)
+
+
+def test_datasets_rows_are_read_without_torchcodec(tmp_path, clip, extractor):
+    paths = [str(write(tmp_path / f"{i}.wav", clip)) for i in range(2)]
+    rows = Dataset.from_dict({"audio": paths}).cast_column("audio", Audio(decode=False))
+    assert extractor(rows[:]["audio"], return_tensors="pt")["input_features"].shape == (2, 26, 80)
+
+
+@pytest.mark.parametrize(
+    ("audio", "kwargs", "sentence"),
+    [
+        ([np.zeros(400)], {}, "Clip 0 of the batch is an array without a sampling rate; pass sampling_rate="),
+        ([{"array": np.zeros(400)}], {}, "Clip 0 of the batch is an array without a sampling rate"),
+        ([np.zeros(9), np.full(9, np.nan)], {"sampling_rate": RATE}, "Clip 1 of the batch has 9 samples that are NaN"),
+        (
+            [np.array([0, np.inf])],
+            {"sampling_rate": RATE},
+            "Clip 0 of the batch has 1 samples that are NaN or infinite",
+        ),
+        (
+            [np.zeros(9, dtype=np.int64)],
+            {"sampling_rate": RATE},
+            "holds torch.int64 samples; give floating point, int16",
+        ),
+        ([np.zeros(9, dtype=bool)], {"sampling_rate": RATE}, "holds torch.bool samples"),
+        ([np.zeros(9, dtype=complex)], {"sampling_rate": RATE}, "holds torch.complex128 samples"),
+        ([None], {"sampling_rate": RATE}, "Clip 0 of the batch is a NoneType that holds no samples"),
+        ([np.zeros((40, 40, 2))], {"sampling_rate": RATE}, "has the shape (40, 40, 2); give (samples,), or up to 32"),
+        ([np.zeros((400, 500))], {"sampling_rate": RATE}, "has the shape (400, 500)"),
+        (np.zeros((400, 2)), {"sampling_rate": RATE}, "put it in a list: [array]"),
+        ([np.zeros(9)], {"sampling_rate": 0}, "Clip 0 of the batch has a sampling rate of 0"),
+        ([np.zeros(9)], {"sampling_rate": 16000.5}, "has a sampling rate of 16000.5"),
+        ([{"text": "hello"}], {}, "Clip 0 of the batch is a dict with the keys ['text']; it needs 'array'"),
+        ([], {}, "An empty list was given as audio"),
+        (["there.wav", "missing.wav"], {}, "Clip 1 of the batch ('missing.wav') is not a file"),
+        (["empty.wav"], {}, "Clip 0 of the batch ('empty.wav') can't be read as audio"),
+        (["text.wav"], {}, "Clip 0 of the batch ('text.wav') can't be read as audio"),
+        (["header.wav"], {}, "Clip 0 of the batch ('header.wav') holds no samples"),
+        (["folder"], {}, "Clip 0 of the batch ('folder') is not a file"),
+        ([b"not audio"], {}, "Clip 0 of the batch (9 bytes) can't be read as audio"),
+        ([b""], {}, "Clip 0 of the batch (0 bytes) can't be read as audio"),
+        ([np.zeros(9)], {"sampling_rate": RATE, "truncation": True}, "need max_length= in samples"),
+        ([np.zeros(9)], {"sampling_rate": RATE, "padding": "left"}, "padding='left' was given; allowed are True"),
+    ],
+)
+def test_bad_audio_gives_one_sentence_that_names_the_clip(audio, kwargs, sentence, tmp_path, monkeypatch, extractor):
+    monkeypatch.chdir(tmp_path)
+    write("there.wav", np.zeros(400))
+    write("header.wav", np.zeros(0))
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("this is no audio")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises((ValueError, TypeError, FileNotFoundError)) as raised:
+        extractor(audio, **kwargs)
+    message = str(raised.value)
+    assert sentence in message
+    assert "\n" not in message and len(message) < 300
+
+
+def test_the_extractor_pads_truncates_and_leaves_alone(extractor):
+    clips = random_clips([1600, 4800])
+    longest = extractor(clips, sampling_rate=RATE, return_tensors="pt")
+    assert longest["input_features"].shape == (2, 31, 80)
+    assert longest["attention_mask"].sum(-1).tolist() == [10, 30]
+    fixed = extractor(clips, RATE, padding="max_length", max_length=3200, truncation=True, return_tensors="np")
+    assert fixed["input_features"].shape == (2, 21, 80)
+    assert fixed["attention_mask"].sum(-1).tolist() == [10, 20]
+    multiple = extractor(clips, RATE, pad_to_multiple_of=16000, return_tensors="pt")
+    assert multiple["input_features"].shape == (2, 101, 80)
+    unpadded = extractor(clips, RATE, padding=False)
+    assert [len(features) for features in unpadded["input_features"]] == [11, 31]
+    np.testing.assert_allclose(unpadded["input_features"][0][:10], longest["input_features"][0, :10], atol=1e-5)
+    assert "attention_mask" not in extractor(clips, RATE, return_attention_mask=False)
+
+
+def test_pad_collates_separately_extracted_clips_into_the_same_batch(extractor):
+    clips = random_clips([1600, 4800, 3333])
+    rows = []
+    for clip in clips:
+        features = extractor(clip, sampling_rate=RATE)
+        rows.append({name: value[0] for name, value in features.items()})
+    padded, together = extractor.pad(rows, return_tensors="pt"), extractor(clips, RATE, return_tensors="pt")
+    torch.testing.assert_close(padded["input_features"], together["input_features"], atol=1e-5, rtol=0)
+    assert torch.equal(padded["attention_mask"], together["attention_mask"])
+
+
+def test_left_padding_is_refused():
+    with pytest.raises(ValueError, match="pads on the 'right' only"):
+        AudioBranchFeatureExtractor(padding_side="left")
+
+
+def test_no_input_is_modified(extractor):
+    array = random_clips([4000])[0].numpy()
+    before = array.copy()
+    extractor([array, {"array": array, "sampling_rate": 8000}], sampling_rate=RATE)
+    assert np.array_equal(array, before)
+
+
+def test_a_file_in_memory_equals_the_file(tmp_path, clip):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, clip.numpy(), RATE, format="FLAC")
+    path = tmp_path / "a.flac"
+    path.write_bytes(buffer.getvalue())
+    assert torch.equal(load_audio(buffer.getvalue(), RATE), load_audio(path, RATE))
