@@ -26,8 +26,6 @@ from transformers.models.auto import modeling_auto
 import modeling_audio_branch as package
 
 pytestmark = pytest.mark.upstream
-if os.environ.get("AUDIO_BRANCH_UPSTREAM") != "1":
-    pytest.skip("Transformers' own tests are fetched by make test-upstream", allow_module_level=True)
 
 CACHE = Path(__file__).parents[1] / ".pytest_cache"
 BATCH, FRAMES = 3, 24
