@@ -13,7 +13,7 @@ help:  ## Show this list
 	@$(PYTHON) -c 'import sys; sys.exit("Audio Branch needs Python 3.10 or newer, not %d.%d: run make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
 	@echo "Setting up .venv (about 6 GB, a few minutes)..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[test,demo]'
+	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch .venv/.ready
 
 demo: .venv/.ready  ## Turn the recordings in examples/audio into segment features; writes outputs/demo.png

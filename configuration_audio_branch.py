@@ -44,14 +44,29 @@ class AudioBranchConfig(PreTrainedConfig):
         n_fft: FFT size in samples, even and at least `win_length`.
         hop_length: Samples from one log-mel frame to the next.
         win_length: Samples under the (symmetric Hann) window of a frame.
+        preemphasis: Part of the previous sample that is taken off each sample; 0 is off.
+        mag_power: Power of the magnitude spectrum under the mel filters.
+        log_guard_type: Before the logarithm, `add` log_guard or `clamp` at it.
+        log_guard: See `log_guard_type`.
+        normalize: Each clip's frames to zero mean and unit variance, `per_feature` (mel bin) or over `all_features`; by
+            the `fixed` normalize_mean and normalize_std; or `none`.
+        normalize_mean: With `fixed`, the mean of each mel bin.
+        normalize_std: With `fixed`, the standard deviation of each mel bin.
         freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
         subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
         subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
         subsampling_channels: Channels of the subsampling convolutions.
         position_embedding: `relative` (Transformer-XL), `rotary` or `none`.
-        attention_window: Encoder frames that a frame sees on each side; None is full attention.
+        causal_subsampling: Pad the subsampling's convolutions in the past only (in frequency too, as NeMo does).
+        attention_window: Encoder frames that a frame sees on each side, or [left, right], where -1 is all; None is full
+            attention.
+        attention_chunked: Read the window in chunks of right + 1 frames: a frame sees its whole chunk and, of the left
+            frames before it, whole chunks (NeMo's `chunked_limited`).
+        global_attention: With `shared` or `separate`, the first frame sees and is seen by all, beside the window, by
+            the window's projections or its own (Longformer). Or `none`.
         ff_expansion_factor: Width of the feed-forward layers over `d_model`.
         conv_kernel_size: Kernel of the depthwise convolution in encoder frames, odd.
+        conv_context: Encoder frames before and after that the depthwise convolution sees; None is half the kernel each.
         conv_norm: Norm of the convolution module: `batch` or `layer`.
         use_bias: Biases in the feed-forward, attention and convolution layers.
         scale_input: Multiply the subsampled input by sqrt(d_model).
@@ -86,14 +101,25 @@ class AudioBranchConfig(PreTrainedConfig):
     n_fft: int = 512
     hop_length: int = 160
     win_length: int = 400
+    preemphasis: float | int = 0.97
+    mag_power: float | int = 2.0
+    log_guard_type: Literal["add", "clamp"] = "add"
+    log_guard: float = 2.0**-24
+    normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
+    normalize_mean: list[float] | None = None
+    normalize_std: list[float] | None = None
     freeze_encoder: bool = False
     subsampling: Literal["none", "striding", "dw_striding"] = "none"
     subsampling_factor: int = 1
     subsampling_channels: int = 256
+    causal_subsampling: bool = False
     position_embedding: Literal["relative", "rotary", "none"] = "rotary"
-    attention_window: int | None = None
+    attention_window: int | list[int] | None = None
+    attention_chunked: bool = False
+    global_attention: Literal["none", "shared", "separate"] = "none"
     ff_expansion_factor: int = 4
     conv_kernel_size: int = 31
+    conv_context: list[int] | None = None
     conv_norm: Literal["batch", "layer"] = "layer"
     use_bias: bool = True
     scale_input: bool = False
@@ -135,6 +161,14 @@ class AudioBranchConfig(PreTrainedConfig):
         return cls(**(geometry | overrides))
 
     @property
+    def attention_context(self) -> tuple[int, int]:
+        """Encoder frames that a frame sees to its left and right; -1 is all."""
+        window = self.attention_window
+        if window is None:
+            return -1, -1
+        return tuple(window) if isinstance(window, list) else (window, window)
+
+    @property
     def frame_rate(self) -> float:
         """Encoder frames per second (Hz)."""
         return self.sample_rate / (self.hop_length * self.subsampling_factor)
@@ -172,6 +206,15 @@ class AudioBranchConfig(PreTrainedConfig):
             raise ValueError(
                 f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
             )
+        if self.log_guard <= 0:
+            raise ValueError(f"log_guard={self.log_guard} leaves the logarithm of 0: give a positive number.")
+        for name in ("normalize_mean", "normalize_std"):
+            value = getattr(self, name)
+            if (self.normalize == "fixed") != (value is not None) or (value is not None and len(value) != self.n_mels):
+                raise ValueError(
+                    f"normalize={self.normalize!r} with {'no' if value is None else len(value)} numbers in {name} is "
+                    f"impossible: 'fixed' goes with n_mels={self.n_mels} numbers, all others with None."
+                )
 
     def validate_attention(self):
         if self.d_model % self.num_heads:
@@ -185,15 +228,34 @@ class AudioBranchConfig(PreTrainedConfig):
             )
         if self.position_embedding == "relative" and self.d_model % 2:
             raise ValueError(f"position_embedding='relative' needs an even d_model, not {self.d_model}.")
-        if self.attention_window is not None and self.attention_window < 1:
+        window = self.attention_window
+        possible = len(window) == 2 and min(window) >= -1 if isinstance(window, list) else window is None or window >= 1
+        if not possible:
             raise ValueError(
-                f"attention_window={self.attention_window} is impossible: give encoder frames per side, at least 1, or "
-                f"None for full attention."
+                f"attention_window={window} is impossible: give encoder frames per side, at least 1, or "
+                f"[left, right], each at least 0 or -1 for all, or None for full attention."
+            )
+        left, right = self.attention_context
+        if self.attention_chunked and right < 0:
+            raise ValueError(
+                f"attention_chunked=True with attention_window={window} is impossible: chunks are right + 1 frames "
+                f"long, so give [left, right] with right at least 0."
+            )
+        if self.global_attention != "none" and (self.attention_chunked or left < 0 or left != right):
+            raise ValueError(
+                f"global_attention={self.global_attention!r} with attention_window={window} is impossible: it goes "
+                f"with the same number of frames on each side, and not with attention_chunked."
             )
 
     def validate_convolutions(self):
         if self.conv_kernel_size % 2 == 0:
             raise ValueError(f"conv_kernel_size={self.conv_kernel_size} has no middle: give an odd number.")
+        context = self.conv_context
+        if context is not None and (len(context) != 2 or min(context) < 0 or sum(context) != self.conv_kernel_size - 1):
+            raise ValueError(
+                f"conv_context={context} does not fit conv_kernel_size={self.conv_kernel_size}: give [left, right], at "
+                f"least 0 each, that add up to {self.conv_kernel_size - 1}."
+            )
         allowed = (1,) if self.subsampling == "none" else (2, 4, 8)
         if self.subsampling_factor not in allowed:
             raise ValueError(

@@ -1,6 +1,6 @@
 """Self-attention of the Conformer: relative (Transformer-XL), rotary or no positions; full, or over a window of frames.
 
-B batch, H heads, T frames, d head size, W frames seen on each side, Q frames per block of queries, N blocks.
+B batch, H heads, T frames, d head size. Windows: L and R frames seen to the left and right, N blocks of Q queries each.
 """
 
 import math
@@ -63,8 +63,8 @@ class ConformerAttention(nn.Module):
 
     With relative positions, score(i, j) = ((q_i + u) k_j + (q_i + v) r_(i-j)) / sqrt(d), where r is the projected
     sinusoid of the distance (Transformer-XL, section 3.3; NeMo's `RelPositionMultiHeadAttention`). With a window, frame
-    i sees the frames j with |i - j| <= W; queries go in blocks, each with the keys it can reach, so memory grows
-    linearly with T.
+    i sees the frames i - L to i + R; queries go in blocks, each with the keys it can reach, so memory grows linearly
+    with T. Chunks and a global first frame are further limits and additions to the window (see the configuration).
     """
 
     is_causal = False  # read by the sdpa interface
@@ -75,7 +75,7 @@ class ConformerAttention(nn.Module):
         self.num_heads = config.num_heads
         self.head_dim = config.d_model // config.num_heads
         self.scaling = self.head_dim**-0.5
-        self.window = config.attention_window
+        self.context = config.attention_context
         self.position_embedding = config.position_embedding
         self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
         self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
@@ -83,6 +83,8 @@ class ConformerAttention(nn.Module):
             self.relative_k_proj = nn.Linear(config.d_model, config.d_model, bias=False)
             self.bias_u = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
             self.bias_v = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
+        if config.global_attention == "separate":
+            self.global_qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
 
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, **kwargs):
         """
@@ -91,19 +93,30 @@ class ConformerAttention(nn.Module):
             frame_mask: (B, T), true where valid.
 
         Returns:
-            (B, T, D), and the probabilities: None with sdpa, else (B, H, T, T), with a window (B, N, H, Q, Q + 2 W).
+            (B, T, D), and the probabilities: None with sdpa, else (B, H, T, T), with a window (B, N, H, Q, L + Q + R)
+            and with a global frame one column more.
         """
         num_frames = hidden_states.shape[1]
-        qkv = self.qkv_proj(hidden_states).unflatten(-1, (3, self.num_heads, self.head_dim))  # (B, T, 3, H, d)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
+        query, key, value = self._heads(self.qkv_proj(hidden_states))  # (B, H, T, d) each
+        global_heads = None
+        if self.config.global_attention == "shared":
+            global_heads = query, key, value
+        elif self.config.global_attention == "separate":
+            global_heads = self._heads(self.global_qkv_proj(hidden_states))
         if self.position_embedding == "rotary":
             angles = rotary_positions(num_frames, self.head_dim, hidden_states)
             query, key = rotate(query, *angles), rotate(key, *angles)
-        if self.window is None or num_frames <= self.window + 1:
+
+        left, right = (num_frames - 1 if side < 0 else side for side in self.context)
+        sees_all = min(left, right) >= num_frames - 1
+        if sees_all and not self.config.attention_chunked and global_heads is None:
             output, probabilities = self._full(query, key, value, frame_mask, **kwargs)
         else:
-            output, probabilities = self._windowed(query, key, value, frame_mask, **kwargs)
+            output, probabilities = self._windowed(query, key, value, frame_mask, left, right, global_heads, **kwargs)
         return self.o_proj(output.flatten(-2)), probabilities
+
+    def _heads(self, projected):
+        return projected.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
 
     def _full(self, query, key, value, frame_mask, **kwargs):
         num_frames = query.shape[2]
@@ -116,30 +129,55 @@ class ConformerAttention(nn.Module):
         bias = bias.where(frame_mask[:, None, None, :], masked_score(query.dtype))
         return self._attend(query, key, value, bias, **kwargs)
 
-    def _windowed(self, query, key, value, frame_mask, **kwargs):
+    def _windowed(self, query, key, value, frame_mask, left, right, global_heads, **kwargs):
         batch_size, _, num_frames, _ = query.shape
-        block = max(self.window, MIN_BLOCK)
+        chunk = right + 1 if self.config.attention_chunked else 1
+        chunks_before = left // chunk
+        if self.config.attention_chunked:  # the last frame of a chunk sees farthest back, the first farthest ahead
+            left = chunks_before * chunk + chunk - 1
+        block = max((left + right) // 2, MIN_BLOCK)
+        block += -block % chunk  # whole chunks
         padding = -num_frames % block  # to whole blocks
-        reach = block + 2 * self.window  # keys that a block of queries can reach
+        reach = left + block + right  # keys that a block of queries can reach
 
-        def queries_in_blocks(states):  # (B, H, T, d) -> (B * N, H, Q, d)
+        def queries_in_blocks(states):  # (B, H, T, ...) -> (B * N, H, Q, ...)
             return F.pad(states, (0, 0, 0, padding)).unflatten(2, (-1, block)).transpose(1, 2).flatten(0, 1)
 
-        def keys_in_blocks(states):  # (B, H, T, d) -> (B * N, H, Q + 2 W, d)
-            states = F.pad(states, (0, 0, self.window, self.window + padding))
+        def keys_in_blocks(states):  # (B, H, T, d) -> (B * N, H, L + Q + R, d)
+            states = F.pad(states, (0, 0, left, right + padding))
             return states.unfold(2, reach, block).permute(0, 2, 1, 4, 3).flatten(0, 1)
 
+        global_column = None
+        if global_heads is not None:  # (B * N, H, Q, 1): no position enters this score
+            global_query, global_key, global_value = global_heads
+            global_column = queries_in_blocks(global_query @ global_key[:, :, :1].transpose(-1, -2) * self.scaling)
         query = queries_in_blocks(query)
-        query, bias = self._position_scores(query, self.window, -self.window)  # (B * N, H, Q, 2 W + 1) or a zero
+        query, bias = self._position_scores(query, left, -right)  # (B * N, H, Q, L + 1 + R) or a zero
         if self.position_embedding != "relative":
-            bias = bias.expand(1, 1, block, 2 * self.window + 1)
+            bias = bias.expand(1, 1, block, left + 1 + right)
         bias = shift_rows(bias, masked_score(query.dtype))  # the window of query i starts at key i of its block
-        key_mask = F.pad(frame_mask, (self.window, self.window + padding)).unfold(1, reach, block).flatten(0, 1)
-        bias = bias.where(key_mask[:, None, None, :], masked_score(query.dtype))  # (B * N, 1 or H, Q, Q + 2 W)
-        output, probabilities = self._attend(query, keys_in_blocks(key), keys_in_blocks(value), bias, **kwargs)
+        seen = F.pad(frame_mask, (left, right + padding)).unfold(1, reach, block).flatten(0, 1)[:, None, None, :]
+        if self.config.attention_chunked:
+            query_chunk = torch.arange(block, device=seen.device)[:, None] // chunk
+            key_chunk = (torch.arange(reach, device=seen.device) - left).div(chunk, rounding_mode="floor")
+            seen = seen & (key_chunk <= query_chunk) & (key_chunk >= query_chunk - chunks_before)
+        bias = bias.where(seen, masked_score(query.dtype))  # (B * N, 1 or H, Q, L + Q + R)
+        key, value_blocks = keys_in_blocks(key), keys_in_blocks(value)
+        if global_column is not None:  # a key of zeros, so that the score is the bias alone
+            num_blocks = len(key) // batch_size
+            key = F.pad(key, (0, 0, 0, 1))
+            first_value = value[:, :, :1].repeat_interleave(num_blocks, dim=0)
+            value_blocks = torch.cat([value_blocks, first_value], dim=2)
+            bias = torch.cat([bias.expand(*global_column.shape[:-1], reach), global_column], dim=-1)
+        output, probabilities = self._attend(query, key, value_blocks, bias, **kwargs)
         if probabilities is not None:
             probabilities = probabilities.unflatten(0, (batch_size, -1))
-        return output.unflatten(0, (batch_size, -1)).flatten(1, 2)[:, :num_frames], probabilities
+        output = output.unflatten(0, (batch_size, -1)).flatten(1, 2)[:, :num_frames]  # (B, T, H, d)
+        if global_heads is not None:  # the global frame itself sees every valid frame, by its own projections
+            bias = query.new_zeros(1).where(frame_mask[:, None, None, :], masked_score(query.dtype))
+            first, _ = self._attend(global_query[:, :, :1], global_key, global_value, bias, **kwargs)  # (B, 1, H, d)
+            output = torch.cat([first, output[:, 1:]], dim=1)
+        return output, probabilities
 
     def _position_scores(self, query, first, last):
         """The query to attend with, and its scaled scores for the relative positions first, ..., last (0 without)."""

@@ -45,14 +45,14 @@ def as_clips(audio: Any) -> tuple[list, bool]:
     return [audio], False
 
 
-def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, index: int = 0) -> torch.Tensor:
+def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, index: int | None = None) -> torch.Tensor:
     """Decodes, mixes down to mono (mean of the channels) and resamples one clip.
 
     Args:
         clip: Any form of a clip (see the module).
         target_rate: Sampling rate of the result in Hz.
         sampling_rate: Sampling rate in Hz of a clip that does not carry its own: an array, a tensor, a list of floats.
-        index: Position in the batch, for error messages.
+        index: Position in the batch, for error messages; None for a single clip.
 
     Returns:
         Samples (L,), float32. Integers are scaled to [-1, 1); lossy files may slightly exceed it.
@@ -60,7 +60,7 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
     Raises:
         ValueError, TypeError, FileNotFoundError: One sentence that names the clip and says what is allowed.
     """
-    where = f"Clip {index} of the batch"
+    where = "The clip" if index is None else f"Clip {index} of the batch"
     samples, rate = _decode(clip, sampling_rate, where)
     if rate is None:
         raise ValueError(

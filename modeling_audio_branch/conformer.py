@@ -33,13 +33,9 @@ class ConvolutionModule(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.pointwise1 = nn.Linear(config.d_model, 2 * config.d_model, bias=config.use_bias)
+        self.context = config.conv_context or [config.conv_kernel_size // 2] * 2  # frames before and after
         self.depthwise = nn.Conv1d(
-            config.d_model,
-            config.d_model,
-            config.conv_kernel_size,
-            padding=config.conv_kernel_size // 2,
-            groups=config.d_model,
-            bias=config.use_bias,
+            config.d_model, config.d_model, config.conv_kernel_size, groups=config.d_model, bias=config.use_bias
         )
         self.norm = MaskedBatchNorm(config.d_model) if config.conv_norm == "batch" else nn.LayerNorm(config.d_model)
         self.pointwise2 = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
@@ -47,7 +43,7 @@ class ConvolutionModule(nn.Module):
     def forward(self, hidden_states, frame_mask):
         hidden_states = F.glu(self.pointwise1(hidden_states))
         hidden_states = hidden_states * frame_mask.unsqueeze(-1)  # the depthwise convolution looks sideways
-        hidden_states = self.depthwise(hidden_states.transpose(1, 2)).transpose(1, 2)
+        hidden_states = self.depthwise(F.pad(hidden_states.transpose(1, 2), self.context)).transpose(1, 2)
         if isinstance(self.norm, MaskedBatchNorm):
             hidden_states = self.norm(hidden_states, frame_mask)
         else:

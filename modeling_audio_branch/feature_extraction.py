@@ -1,18 +1,12 @@
 """Feature extractor of Audio Branch: any form of audio to a padded batch of log-mel frames and their mask."""
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from .audio_input import as_clips, load_audio
-from .log_mel import LogMel
-
-
-@lru_cache(maxsize=8)
-def _log_mel(sampling_rate, n_mels, n_fft, hop_length, win_length, device):
-    return LogMel(sampling_rate, n_mels, n_fft, hop_length, win_length).to(device)
+from .log_mel import SETTINGS, LogMel
 
 
 class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
@@ -21,11 +15,12 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
     Args:
         feature_size: Mel bins.
         sampling_rate: Sampling rate of the features in Hz; audio of any other rate is resampled.
-        n_fft: FFT size in samples.
-        hop_length: Samples from one frame to the next.
-        win_length: Samples under the window of a frame.
         padding_value: Value of padded frames.
         return_attention_mask: Return the mask of valid frames.
+        window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
+        mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
+        n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
+            normalize_std: As in [`AudioBranchConfig`].
     """
 
     model_input_names = ["input_features", "attention_mask"]
@@ -34,11 +29,20 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         self,
         feature_size: int = 80,
         sampling_rate: int = 16000,
+        padding_value: float = 0.0,
+        return_attention_mask: bool = True,
         n_fft: int = 512,
         hop_length: int = 160,
         win_length: int = 400,
-        padding_value: float = 0.0,
-        return_attention_mask: bool = True,
+        preemphasis: float = 0.97,
+        mag_power: float = 2.0,
+        log_guard_type: str = "add",
+        log_guard: float = 2.0**-24,
+        normalize: str = "per_feature",
+        normalize_mean: list[float] | None = None,
+        normalize_std: list[float] | None = None,
+        window: list[float] | None = None,
+        mel_filters: list[list[float]] | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -53,17 +57,46 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.win_length = win_length
+        self.preemphasis = preemphasis
+        self.mag_power = mag_power
+        self.log_guard_type = log_guard_type
+        self.log_guard = log_guard
+        self.normalize = normalize
+        self.normalize_mean = normalize_mean
+        self.normalize_std = normalize_std
+        self.window = window
+        self.mel_filters = mel_filters
+        self._log_mels = {}  # by device
 
     @classmethod
-    def from_model_config(cls, config) -> "AudioBranchFeatureExtractor":
+    def from_model_config(cls, config, **kwargs) -> "AudioBranchFeatureExtractor":
         """The extractor that fits a model of this [`AudioBranchConfig`]."""
-        return cls(
-            feature_size=config.n_mels,
-            sampling_rate=config.sample_rate,
-            n_fft=config.n_fft,
-            hop_length=config.hop_length,
-            win_length=config.win_length,
-        )
+        settings = {name: getattr(config, name) for name in SETTINGS}
+        return cls(feature_size=config.n_mels, sampling_rate=config.sample_rate, **settings, **kwargs)
+
+    @classmethod
+    def from_model(cls, model, **kwargs) -> "AudioBranchFeatureExtractor":
+        """The extractor that fits this [`AudioBranchModel`], with its very window and filters if they are its own."""
+        log_mel = model.base_model.log_mel
+        own = {
+            name: getattr(log_mel, name).tolist()
+            for name, value in log_mel.constants().items()
+            if not torch.equal(getattr(log_mel, name).cpu(), value)
+        }
+        return cls.from_model_config(model.config, **own, **kwargs)
+
+    def to_dict(self):
+        return {name: value for name, value in super().to_dict().items() if name != "_log_mels"}
+
+    def _log_mel(self, device) -> LogMel:
+        if str(device) not in self._log_mels:
+            settings = {name: getattr(self, name) for name in SETTINGS}
+            log_mel = LogMel(self.sampling_rate, self.feature_size, **settings)
+            for name in ("window", "mel_filters"):
+                if getattr(self, name) is not None:
+                    log_mel.load_constant(name, torch.tensor(getattr(self, name)))
+            self._log_mels[str(device)] = log_mel.to(device)
+        return self._log_mels[str(device)]
 
     def __call__(
         self,
@@ -102,8 +135,11 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             raise ValueError("truncation=True and padding='max_length' need max_length= in samples.")
         if padding not in (True, False, "longest", "max_length", "do_not_pad"):
             raise ValueError(f"padding={padding!r} was given; allowed are True, False, 'longest' and 'max_length'.")
-        clips, _ = as_clips(audio)
-        waves = [load_audio(clip, self.sampling_rate, sampling_rate, index) for index, clip in enumerate(clips)]
+        clips, is_batch = as_clips(audio)
+        waves = [
+            load_audio(clip, self.sampling_rate, sampling_rate, index if is_batch else None)
+            for index, clip in enumerate(clips)
+        ]
         if truncation:
             waves = [wave[:max_length] for wave in waves]
 
@@ -115,11 +151,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         for row, wave in zip(waveform, waves, strict=True):
             row[: len(wave)] = wave
         mask = torch.arange(padded_length, device=device) < lengths[:, None]  # (B, L)
-        log_mel = _log_mel(
-            self.sampling_rate, self.feature_size, self.n_fft, self.hop_length, self.win_length, str(device)
-        )
         with torch.no_grad():
-            features, frame_mask = log_mel(waveform, mask)  # (B, T, M), (B, T)
+            features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
         features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
 
         data = {"input_features": features, "attention_mask": frame_mask.int()}

@@ -8,29 +8,54 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
-PREEMPHASIS = 0.97
-LOG_GUARD = 2.0**-24  # added before the logarithm
 STD_GUARD = 1e-5  # added to the standard deviation
 NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
+# The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
+SETTINGS = (
+    *("n_fft", "hop_length", "win_length", "preemphasis", "mag_power"),
+    *("log_guard_type", "log_guard", "normalize", "normalize_mean", "normalize_std"),
+)
 
 
 class LogMel(nn.Module):
     """Raw audio to normalised log-mel frames, batched, differentiable and on any device, always in float32.
 
     Follows NeMo's `FilterbankFeatures.forward` (since PR 13827): pre-emphasis, centred STFT over zeros, power, Slaney
-    mel, logarithm, then zero mean and unit variance per clip and mel bin over its valid frames. A clip of L samples has
-    1 + L // hop_length frames, of which L // hop_length are valid.
+    mel, logarithm, then (by default) zero mean and unit variance per clip and mel bin over its valid frames. A clip of
+    L samples has 1 + L // hop_length frames, of which L // hop_length are valid. The settings are those of
+    [`AudioBranchConfig`].
 
     The window and the filters are buffers that are saved with the model and stay float32 when it is cast.
     """
 
-    def __init__(self, sampling_rate: int, n_mels: int, n_fft: int, hop_length: int, win_length: int):
+    def __init__(
+        self,
+        sampling_rate: int,
+        n_mels: int,
+        n_fft: int,
+        hop_length: int,
+        win_length: int,
+        preemphasis: float = 0.97,
+        mag_power: float = 2.0,
+        log_guard_type: str = "add",
+        log_guard: float = 2.0**-24,
+        normalize: str = "per_feature",
+        normalize_mean: list[float] | None = None,
+        normalize_std: list[float] | None = None,
+    ):
         super().__init__()
         self.sampling_rate = sampling_rate
         self.n_mels = n_mels
         self.n_fft = n_fft
         self.hop_length = hop_length
         self.win_length = win_length
+        self.preemphasis = preemphasis
+        self.mag_power = mag_power
+        self.log_guard_type = log_guard_type
+        self.log_guard = log_guard
+        self.normalize = normalize
+        self.normalize_mean = normalize_mean
+        self.normalize_std = normalize_std
         for name, value in self.constants().items():
             self.register_buffer(name, value)
 
@@ -49,6 +74,16 @@ class LogMel(nn.Module):
             "window": torch.hann_window(self.win_length, periodic=False, dtype=torch.float32),
             "mel_filters": torch.tensor(mel_filters, dtype=torch.float32),  # on the meta device too, unlike from_numpy
         }
+
+    def load_constant(self, name: str, value: torch.Tensor) -> None:
+        """Puts another window or other filters in place; unless they are what `constants` gives, up to rounding."""
+        buffer = getattr(self, name)
+        if value.shape != buffer.shape:
+            raise ValueError(
+                f"{name} has the shape {tuple(value.shape)}, but the settings ask for {tuple(buffer.shape)}."
+            )
+        if not torch.allclose(value, buffer.cpu(), rtol=1e-6, atol=1e-8):
+            buffer.copy_(value)
 
     def _apply(self, fn, recurse=True):
         # .half() and .to(bfloat16) move the constants to another device, but never round them.
@@ -82,14 +117,15 @@ class LogMel(nn.Module):
 
         with torch.autocast(waveform.device.type, enabled=False):
             power = self._power_spectrum(waveform, attention_mask, num_frames)  # (B, T, n_fft // 2 + 1)
-            log_mel = (power @ self.mel_filters + LOG_GUARD).log()  # (B, T, M)
+            mel = power @ self.mel_filters  # (B, T, M)
+            log_mel = (mel + self.log_guard if self.log_guard_type == "add" else mel.clamp(min=self.log_guard)).log()
             log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
         return log_mel, frame_mask
 
     def _power_spectrum(self, waveform, attention_mask, num_frames):
         # where, not a product: padded samples may be NaN. The second one drops what leaks into the first padded sample.
         waveform = waveform.where(attention_mask, 0.0)
-        waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - PREEMPHASIS * waveform[:, :-1]], dim=1)
+        waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - self.preemphasis * waveform[:, :-1]], dim=1)
         waveform = waveform.where(attention_mask, 0.0)
         # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as
         # NeMo does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
@@ -99,16 +135,24 @@ class LogMel(nn.Module):
         left = (self.n_fft - self.win_length) // 2
         window = F.pad(self.window, (left, self.n_fft - self.win_length - left))
         spectrum = torch.fft.rfft(frames * window)  # (B, T, n_fft // 2 + 1)
-        return torch.view_as_real(spectrum).square().sum(-1)
+        power = torch.view_as_real(spectrum).square().sum(-1)
+        # The tiny number keeps the slope at 0 finite.
+        return power if self.mag_power == 2 else (power + torch.finfo(power.dtype).tiny) ** (self.mag_power / 2)
 
-    @staticmethod
-    def _normalise(log_mel, mask, lengths):
+    def _normalise(self, log_mel, mask, lengths):
+        if self.normalize == "none":
+            return log_mel.where(mask, 0.0)
+        if self.normalize == "fixed":
+            mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_std))
+            return ((log_mel - mean) / deviation).where(mask, 0.0)
+        axes, count = ((1,), lengths) if self.normalize == "per_feature" else ((1, 2), lengths * self.n_mels)
         # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,
         # a bin that never changes (silence, band-limited audio) becomes exactly 0; without, rounding is blown up.
-        log_mel = (log_mel - log_mel[:, :1].detach()).where(mask, 0.0)
-        mean = log_mel.sum(1, keepdim=True) / lengths.clamp(min=1)  # (B, 1, M)
+        first = log_mel[:, :1] if self.normalize == "per_feature" else log_mel[:, :1, :1]
+        log_mel = (log_mel - first.detach()).where(mask, 0.0)
+        mean = log_mel.sum(axes, keepdim=True) / count.clamp(min=1)  # (B, 1, M or 1)
         log_mel = (log_mel - mean).where(mask, 0.0)
-        variance = log_mel.square().sum(1, keepdim=True) / (lengths - 1).clamp(min=1)
+        variance = log_mel.square().sum(axes, keepdim=True) / (count - 1).clamp(min=1)
         deviation = (
             variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
         )  # the root's slope at 0 is infinite

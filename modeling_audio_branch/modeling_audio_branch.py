@@ -15,20 +15,21 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
 from .audio_input import as_clips, load_audio
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
-from .log_mel import LogMel
+from .log_mel import SETTINGS, LogMel
 from .pooling import SegmentPooling
 from .spec_augment import spec_augment
 
 if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here needs, but the checkpoint's users do
     from .pipeline_audio_branch import AudioSegmentEmbeddingPipeline  # noqa: F401
 
+logger = logging.get_logger(__name__)
 EMBEDDING_STD = 0.02  # initial pooling queries and temporal encodings
 READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
 
@@ -169,7 +170,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
     def __init__(self, config: AudioBranchConfig):
         super().__init__(config)
         self.frozen_modules = []
-        self.log_mel = LogMel(config.sample_rate, config.n_mels, config.n_fft, config.hop_length, config.win_length)
+        self.log_mel = LogMel(config.sample_rate, config.n_mels, **{name: getattr(config, name) for name in SETTINGS})
         self.encoder = ConformerEncoder(config)
         weighted = config.use_weighted_layer_sum
         self.layer_weights = nn.Parameter(torch.empty(config.num_layers + 1)) if weighted else None
@@ -183,6 +184,26 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         self.post_init()
         if config.freeze_encoder:
             self.freeze("encoder")
+
+    @classmethod
+    def from_nemo(cls, path, **overrides) -> "AudioBranchModel":
+        """The encoder and front end of an NVIDIA NeMo (Fast)Conformer checkpoint, exactly, without NeMo.
+
+        Args:
+            path: A .nemo archive.
+            **overrides: Settings of [`AudioBranchConfig`] for what the archive doesn't say, such as `pooling_type`.
+
+        Raises:
+            ValueError, FileNotFoundError: One sentence on a setting that is not supported, on weights that don't fit,
+                or on what is wrong with the archive.
+        """
+        try:  # in a try, so that checkpoints don't seem to require the package
+            from modeling_audio_branch.convert_nemo import load_nemo
+        except ImportError as error:
+            raise ImportError("from_nemo needs the audio-branch package, not a checkpoint's code alone.") from error
+        model = load_nemo(path, **overrides)
+        logger.warning("The segment pooling and the projection are not in a .nemo archive: they are new, and random.")
+        return model
 
     def train(self, mode: bool = True):
         super().train(mode)
@@ -298,7 +319,10 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             with tqdm(total=len(clips), desc="Encoding", unit="clip", disable=hide) as progress:
                 for first in range(0, len(clips), batch_size * READ_AHEAD):
                     indices = range(first, min(first + batch_size * READ_AHEAD, len(clips)))
-                    waves = {i: load_audio(clips[i], self.config.sample_rate, sampling_rate, i) for i in indices}
+                    waves = {
+                        i: load_audio(clips[i], self.config.sample_rate, sampling_rate, i if is_batch else None)
+                        for i in indices
+                    }
                     by_length = sorted(indices, key=lambda i: len(waves[i]))
                     for at in range(0, len(by_length), batch_size):
                         batch = by_length[at : at + batch_size]

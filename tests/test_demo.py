@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 from conftest import make_model, tiny_config
 
 from modeling_audio_branch import AudioBranchModel
@@ -19,8 +20,6 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture(scope="module")
 def demo():
     """examples/demo.py as a module: importing torch anew for each test would take longer than all the tests."""
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("rich")
     spec = importlib.util.spec_from_file_location("demo", EXAMPLES / "demo.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -67,7 +66,6 @@ def test_every_pooling_of_a_checkpoint_is_drawn(demo, tmp_path, capsys, pooling_
 
 @pytest.mark.parametrize("fault", ["no file", "no audio", "no model", "broken model", "too short", "no picture"])
 def test_bad_input_ends_in_one_sentence(demo, tmp_path, capsys, fault):
-    soundfile = pytest.importorskip("soundfile")
     bad, picture = tmp_path / "bad.wav", tmp_path / "demo.png"
     arguments = ["--output", str(picture), str(bad)]
     if fault == "no audio":
@@ -103,7 +101,6 @@ def test_an_unreadable_file_ends_in_one_sentence_on_the_command_line(demo, tmp_p
 
 def test_a_long_clip_is_pictured_in_part_and_silence_whole(demo, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "PICTURED_SECONDS", 1)
-    soundfile = pytest.importorskip("soundfile")
     soundfile.write(tmp_path / "song [live].wav", [0.0] * 32000, 16000)
     model = save_tiny(tmp_path / "model")
     picture = tmp_path / "demo.png"

@@ -239,7 +239,7 @@ def test_eager_attention_equals_sdpa(choices, lengths):
         torch.testing.assert_close(sdpa[name], expected, atol=1e-5, rtol=0, msg=name)
 
 
-def reference_attention(attention, hidden_states, mask):
+def reference_attention(attention, hidden_states, mask, window):
     """Dense self-attention with a band of ones, written with loops over (i, j) for the position scores."""
     batch, frames, _ = hidden_states.shape
     query, key, value = attention.qkv_proj(hidden_states).view(batch, frames, 3, attention.num_heads, -1).unbind(2)
@@ -256,7 +256,7 @@ def reference_attention(attention, hidden_states, mask):
                 score = (query[:, i] * key[:, j]).sum(-1)
             scores[:, :, i, j] = score / attention.head_dim**0.5
     distance = (torch.arange(frames)[:, None] - torch.arange(frames)).abs()
-    seen = mask[:, None, None, :] & (distance <= (attention.window or frames))
+    seen = mask[:, None, None, :] & (distance <= (frames if window is None else window))
     probabilities = scores.masked_fill(~seen, masked_score(torch.float32)).softmax(-1)
     return attention.o_proj((probabilities @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
 
@@ -272,7 +272,7 @@ def test_attention_equals_its_definition(num_frames, position_embedding, window)
     hidden_states = torch.randn(2, num_frames, 16)
     mask = torch.arange(num_frames) < torch.tensor([[num_frames], [max(1, num_frames // 2)]])
     with torch.no_grad():
-        got, expected = attention(hidden_states, mask)[0], reference_attention(attention, hidden_states, mask)
+        got, expected = attention(hidden_states, mask)[0], reference_attention(attention, hidden_states, mask, window)
     torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
 
 
@@ -286,7 +286,7 @@ def test_a_window_no_shorter_than_the_clip_equals_full_attention(choices, num_sa
     with torch.no_grad():
         full = model(clip[None])
         for layer in model.encoder.layers:
-            layer.self_attn.window = frames
+            layer.self_attn.context = (frames, frames)
         windowed = model(waveform, attention_mask=mask)
     valid = int(full.attention_mask.sum())
     torch.testing.assert_close(
