@@ -47,7 +47,13 @@ PREPROCESSOR_DEFAULTS = {
     "log_zero_guard_value": 2**-24,
     "mag_power": 2.0,
 }
-PREPROCESSOR_REQUIRED = {"log": (True,), "frame_splicing": (1,), "exact_pad": (False,), "stft_exact_pad": (False,)}
+PREPROCESSOR_REQUIRED = {
+    "log": (True,),
+    "log_zero_guard_type": ("add", "clamp"),
+    "frame_splicing": (1,),
+    "exact_pad": (False,),
+    "stft_exact_pad": (False,),
+}
 PREPROCESSOR_IGNORED = set(
     "_target_ lowfreq highfreq dither pad_to pad_value rng nb_augmentation_prob nb_max_freq mel_norm use_torchaudio "
     "stft_conv use_grads padding max_duration trim_silence".split()

@@ -17,8 +17,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: Sampling rate of the features in Hz; audio of any other rate is resampled.
         padding_value: Value of padded frames.
         return_attention_mask: Return the mask of valid frames.
-        window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
-        mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
+        own_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
+        own_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
         n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
             normalize_std: As in [`AudioBranchConfig`].
     """
@@ -41,8 +41,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         normalize: str = "per_feature",
         normalize_mean: list[float] | None = None,
         normalize_std: list[float] | None = None,
-        window: list[float] | None = None,
-        mel_filters: list[list[float]] | None = None,
+        own_window: list[float] | None = None,
+        own_mel_filters: list[list[float]] | None = None,
         **kwargs,
     ):
         super().__init__(
@@ -64,8 +64,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         self.normalize = normalize
         self.normalize_mean = normalize_mean
         self.normalize_std = normalize_std
-        self.window = window
-        self.mel_filters = mel_filters
+        # Not `window` and `mel_filters`: of these names Transformers saves nothing.
+        self.own_window = own_window
+        self.own_mel_filters = own_mel_filters
         self._log_mels = {}  # by device
 
     @classmethod
@@ -79,7 +80,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         """The extractor that fits this [`AudioBranchModel`], with its very window and filters if they are its own."""
         log_mel = model.base_model.log_mel
         own = {
-            name: getattr(log_mel, name).tolist()
+            f"own_{name}": getattr(log_mel, name).tolist()
             for name, value in log_mel.constants().items()
             if not torch.equal(getattr(log_mel, name).cpu(), value)
         }
@@ -93,8 +94,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             settings = {name: getattr(self, name) for name in SETTINGS}
             log_mel = LogMel(self.sampling_rate, self.feature_size, **settings)
             for name in ("window", "mel_filters"):
-                if getattr(self, name) is not None:
-                    log_mel.load_constant(name, torch.tensor(getattr(self, name)))
+                if (own := getattr(self, f"own_{name}")) is not None:
+                    log_mel.load_constant(name, torch.tensor(own))
             self._log_mels[str(device)] = log_mel.to(device)
         return self._log_mels[str(device)]
 

@@ -19,7 +19,7 @@ from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel,
 
 NEMO = Path(__file__).parent / "fixtures" / "nemo"
 ARCHIVES = sorted(folder.name for folder in NEMO.iterdir() if (folder / "model.nemo").exists())
-TOLERANCE = {"atol": 2e-5, "rtol": 0}
+TOLERANCE = {"atol": 2e-5, "rtol": 1e-6}  # some stages hold numbers around 50
 
 
 @pytest.fixture(scope="module", params=ARCHIVES)
@@ -133,7 +133,7 @@ def change(archive, target, change_config=None, change_weights=None, mode="w"):
 
 
 def test_a_converted_folder_loads_in_a_fresh_process_with_the_archives_own_filters(tmp_path, audio):
-    """Some archives hold the window and the filters rounded to bfloat16: these, not ours, are what the encoder knows."""
+    """Some archives hold the window and filters rounded to bfloat16: these, not ours, are what the encoder knows."""
 
     def round_filters(weights):
         for name in ("window", "fb"):
@@ -197,7 +197,7 @@ def test_a_gzip_archive_equals_the_plain_one(tmp_path):
         ("preprocessor", {"exact_pad": True}, "exact_pad=True"),
         ("preprocessor", {"log": False}, "log=False"),
         ("preprocessor", {"features": 64}, "makes 64 features, but its encoder takes feat_in=80"),
-        ("preprocessor", {"log_zero_guard_type": "max"}, "log_guard_type"),
+        ("preprocessor", {"log_zero_guard_type": "max"}, "log_zero_guard_type='max'"),
     ],
 )
 def test_what_is_not_carried_over_is_refused_by_name(section, settings, named, tmp_path):
@@ -332,4 +332,4 @@ def test_the_new_parts_are_said_to_be_random(caplog):
 def test_the_extractor_of_a_model_has_the_models_settings():
     model = AudioBranchModel.from_nemo(NEMO / "nest_post_conv/model.nemo")
     extractor = AudioBranchFeatureExtractor.from_model(model)
-    assert extractor.normalize == model.config.normalize and extractor.mel_filters is None
+    assert extractor.normalize == model.config.normalize and extractor.own_mel_filters is None
