@@ -19,7 +19,7 @@ from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel,
 
 NEMO = Path(__file__).parent / "fixtures" / "nemo"
 ARCHIVES = sorted(folder.name for folder in NEMO.iterdir() if (folder / "model.nemo").exists())
-TOLERANCE = {"atol": 2e-5, "rtol": 1e-6}  # some stages hold numbers around 50
+TOLERANCE = {"atol": 2e-5, "rtol": 0}
 
 
 @pytest.fixture(scope="module", params=ARCHIVES)
@@ -37,7 +37,9 @@ def audio():
 
 def assert_valid_frames_equal(states, golden, lengths):
     for got, expected, length in zip(states, golden, lengths.tolist(), strict=True):
-        torch.testing.assert_close(got[:length], expected[:length], **TOLERANCE)
+        # Where input scaling makes numbers around 50, 2e-5 is a few units in the last place: allow it per unit of size.
+        size = max(1.0, expected[:length].square().mean().sqrt().item())
+        torch.testing.assert_close(got[:length], expected[:length], atol=2e-5 * size, rtol=0)
 
 
 def test_the_archives_are_there():
