@@ -49,9 +49,9 @@ class AudioBranchConfig(PreTrainedConfig):
         log_guard_type: Before the logarithm, `add` log_guard or `clamp` at it.
         log_guard: See `log_guard_type`.
         normalize: Each clip's frames to zero mean and unit variance, `per_feature` (mel bin) or over `all_features`; by
-            the `fixed` normalize_mean and normalize_std; or `none`.
+            the `fixed` normalize_mean and normalize_deviation; or `none`.
         normalize_mean: With `fixed`, the mean of each mel bin.
-        normalize_std: With `fixed`, the standard deviation of each mel bin.
+        normalize_deviation: With `fixed`, the standard deviation of each mel bin.
         freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
         subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
         subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
@@ -107,7 +107,7 @@ class AudioBranchConfig(PreTrainedConfig):
     log_guard: float = 2.0**-24
     normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
     normalize_mean: list[float] | None = None
-    normalize_std: list[float] | None = None
+    normalize_deviation: list[float] | None = None
     freeze_encoder: bool = False
     subsampling: Literal["none", "striding", "dw_striding"] = "none"
     subsampling_factor: int = 1
@@ -208,7 +208,7 @@ class AudioBranchConfig(PreTrainedConfig):
             )
         if self.log_guard <= 0:
             raise ValueError(f"log_guard={self.log_guard} leaves the logarithm of 0: give a positive number.")
-        for name in ("normalize_mean", "normalize_std"):
+        for name in ("normalize_mean", "normalize_deviation"):
             value = getattr(self, name)
             if (self.normalize == "fixed") != (value is not None) or (value is not None and len(value) != self.n_mels):
                 raise ValueError(

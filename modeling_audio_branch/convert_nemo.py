@@ -200,7 +200,7 @@ def front_end_settings(preprocessor: dict) -> dict:
     if isinstance(nemo["normalize"], dict) and {"fixed_mean", "fixed_std"} <= nemo["normalize"].keys():
         settings["normalize"] = "fixed"
         settings["normalize_mean"] = [float(value) for value in nemo["normalize"]["fixed_mean"]]
-        settings["normalize_std"] = [float(value) for value in nemo["normalize"]["fixed_std"]]
+        settings["normalize_deviation"] = [float(value) for value in nemo["normalize"]["fixed_std"]]
     elif nemo["normalize"] not in ("per_feature", "all_features"):  # NeMo normalises by no other word
         settings["normalize"] = "none"
     return settings

@@ -20,7 +20,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         own_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
         own_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
         n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
-            normalize_std: As in [`AudioBranchConfig`].
+            normalize_deviation: As in [`AudioBranchConfig`].
     """
 
     model_input_names = ["input_features", "attention_mask"]
@@ -40,7 +40,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         log_guard: float = 2.0**-24,
         normalize: str = "per_feature",
         normalize_mean: list[float] | None = None,
-        normalize_std: list[float] | None = None,
+        normalize_deviation: list[float] | None = None,
         own_window: list[float] | None = None,
         own_mel_filters: list[list[float]] | None = None,
         **kwargs,
@@ -63,7 +63,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         self.log_guard = log_guard
         self.normalize = normalize
         self.normalize_mean = normalize_mean
-        self.normalize_std = normalize_std
+        self.normalize_deviation = normalize_deviation
         # Not `window` and `mel_filters`: of these names Transformers saves nothing.
         self.own_window = own_window
         self.own_mel_filters = own_mel_filters

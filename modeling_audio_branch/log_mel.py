@@ -13,7 +13,7 @@ NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
 # The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
 SETTINGS = (
     *("n_fft", "hop_length", "win_length", "preemphasis", "mag_power"),
-    *("log_guard_type", "log_guard", "normalize", "normalize_mean", "normalize_std"),
+    *("log_guard_type", "log_guard", "normalize", "normalize_mean", "normalize_deviation"),
 )
 
 
@@ -41,7 +41,7 @@ class LogMel(nn.Module):
         log_guard: float = 2.0**-24,
         normalize: str = "per_feature",
         normalize_mean: list[float] | None = None,
-        normalize_std: list[float] | None = None,
+        normalize_deviation: list[float] | None = None,
     ):
         super().__init__()
         self.sampling_rate = sampling_rate
@@ -55,7 +55,7 @@ class LogMel(nn.Module):
         self.log_guard = log_guard
         self.normalize = normalize
         self.normalize_mean = normalize_mean
-        self.normalize_std = normalize_std
+        self.normalize_deviation = normalize_deviation
         for name, value in self.constants().items():
             self.register_buffer(name, value)
 
@@ -143,7 +143,7 @@ class LogMel(nn.Module):
         if self.normalize == "none":
             return log_mel.where(mask, 0.0)
         if self.normalize == "fixed":
-            mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_std))
+            mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_deviation))
             return ((log_mel - mean) / deviation).where(mask, 0.0)
         axes, count = ((1,), lengths) if self.normalize == "per_feature" else ((1, 2), lengths * self.n_mels)
         # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,

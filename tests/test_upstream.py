@@ -105,7 +105,7 @@ class ModelTester:
 
     def __init__(self, config_class, choices):
         # Features wide enough that the mean of the classifier's weights is near 0, as a mixin test asks.
-        self.config = config_class.from_dict(tiny_config(feature_dim=512, **choices).to_dict())
+        self.config = config_class.from_dict(tiny_config(feature_dim=64, **choices).to_dict())
         self.seq_length = -(-FRAMES // self.config.subsampling_factor)
         self.hidden_size = self.config.d_model
         self.num_hidden_layers = self.config.num_layers
