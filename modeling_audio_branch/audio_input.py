@@ -77,6 +77,18 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
     return _resample(samples, int(rate), target_rate)
 
 
+def pad_batch(
+    waves: list[torch.Tensor], length: int | None = None, device: str | torch.device = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clips of any lengths to zero-padded samples and their mask, (B, length) each; as long as the longest if None."""
+    length = max(len(wave) for wave in waves) if length is None else length
+    waveform = torch.zeros(len(waves), length, device=device)
+    for row, wave in zip(waveform, waves, strict=True):
+        row[: len(wave)] = wave
+    lengths = torch.tensor([len(wave) for wave in waves], device=device)
+    return waveform, torch.arange(length, device=device) < lengths[:, None]
+
+
 def _decode(clip, sampling_rate, where):
     """Samples in any container, and their sampling rate (None where nobody knows)."""
     if isinstance(clip, (str, os.PathLike)):

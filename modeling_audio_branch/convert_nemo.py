@@ -31,7 +31,8 @@ MAX_CONFIG_BYTES = 20_000_000
 LOG_GUARDS = {"tiny": torch.finfo(torch.float32).tiny, "eps": torch.finfo(torch.float32).eps}
 
 # What NeMo assumes where the archive is silent (AudioToMelSpectrogramPreprocessor.__init__, ConformerEncoder.__init__),
-# and what each setting must be where we know no other value. A setting in neither list changes inference in no way.
+# and what a setting must be where we support no other value. Those ignored change nothing that inference computes; any
+# setting that is in no list is refused.
 PREPROCESSOR_DEFAULTS = {
     "sample_rate": 16000,
     "window_size": 0.02,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
-from .audio_input import as_clips, load_audio
+from .audio_input import as_clips, load_audio, pad_batch
 from .log_mel import SETTINGS, LogMel
 
 
@@ -144,14 +144,10 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         if truncation:
             waves = [wave[:max_length] for wave in waves]
 
-        lengths = torch.tensor([len(wave) for wave in waves], device=device)
         padded_length = max(max(len(wave) for wave in waves), max_length if padding == "max_length" else 0)
         if pad_to_multiple_of:
             padded_length += -padded_length % pad_to_multiple_of
-        waveform = torch.zeros(len(waves), padded_length, device=device)  # (B, L)
-        for row, wave in zip(waveform, waves, strict=True):
-            row[: len(wave)] = wave
-        mask = torch.arange(padded_length, device=device) < lengths[:, None]  # (B, L)
+        waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
         with torch.no_grad():
             features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
         features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)

@@ -153,7 +153,6 @@ class LogMel(nn.Module):
         mean = log_mel.sum(axes, keepdim=True) / count.clamp(min=1)  # (B, 1, M or 1)
         log_mel = (log_mel - mean).where(mask, 0.0)
         variance = log_mel.square().sum(axes, keepdim=True) / (count - 1).clamp(min=1)
-        deviation = (
-            variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
-        )  # the root's slope at 0 is infinite
+        # The root's slope at 0 is infinite: keep 0 out of it.
+        deviation = variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
         return log_mel / (deviation + STD_GUARD)

@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
-from .audio_input import as_clips, load_audio
+from .audio_input import as_clips, load_audio, pad_batch
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
 from .log_mel import SETTINGS, LogMel
@@ -337,10 +337,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
 
     def _encode_batch(self, waves):
         """One forward pass; a list of each clip's outputs."""
-        lengths = torch.tensor([len(wave) for wave in waves])
-        waveform = nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        mask = torch.arange(waveform.shape[1]) < lengths[:, None]
-        output = self(waveform.to(self.device), attention_mask=mask.to(self.device))
+        output = self(*pad_batch(waves, device=self.device))
         output = {name: value.cpu() for name, value in output.items() if name.startswith(("segment", "pooler"))}
         return [{name: value[i] for name, value in output.items()} for i in range(len(waves))]
 

@@ -1,5 +1,8 @@
 """`encode`, the pipelines, and the sentences that wrong inputs get."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -17,6 +20,7 @@ from modeling_audio_branch import (
 )
 
 RATE = 16000
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,22 @@ def model():
     return make_model(AudioBranchModel, tiny_config(subsampling_factor=4))
 
 
-def test_the_readmes_first_example():
+def test_the_readmes_first_example_gives_the_shapes_that_it_prints(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    names = {}
+    shapes = 0
+    for line in code.splitlines():
+        if "# torch.Size" in line:
+            expression, comment = line.split("#", 1)
+            assert comment.strip().startswith(str(eval(expression, names)))
+            shapes += 1
+        else:
+            exec(line, names)
+    assert shapes == 3
+
+
+def test_raw_audio_gives_eight_segments():
     out = AudioBranchModel(AudioBranchConfig.lightweight())(torch.randn(4, 48000))
     assert out.segment_features.shape == out["segment_features"].shape == (4, 8, 512)
     assert out.segment_times[0, -1, 1] == 3.0
