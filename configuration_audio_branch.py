@@ -4,8 +4,9 @@ import copy
 import difflib
 from typing import Literal
 
+import transformers
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+from transformers import CONFIG_MAPPING, FEATURE_EXTRACTOR_MAPPING, AutoConfig, PreTrainedConfig
 
 AUTO_MAP = {
     "AutoConfig": "configuration_audio_branch.AudioBranchConfig",
@@ -21,6 +22,25 @@ CUSTOM_PIPELINES = {
         "pt": ["AutoModelForAudioClassification"],
     },
 }
+
+
+def _default_extractor(encoder: PreTrainedConfig) -> dict:
+    """Settings of the feature extractor that Transformers pairs with this type of encoder, in the encoder's sizes."""
+    sizes = {}
+    if encoder.model_type == "wav2vec2-bert":  # the mapping has the extractor of wav2vec2, which no checkpoint uses
+        return transformers.SeamlessM4TFeatureExtractor().to_dict()
+    if type(encoder) not in FEATURE_EXTRACTOR_MAPPING:
+        raise ValueError(
+            f"Transformers has no feature extractor for encoder_config of the model_type {encoder.model_type!r}; give "
+            f"encoder_extractor=extractor.to_dict()."
+        )
+    if encoder.model_type == "whisper":
+        sizes = {"feature_size": encoder.num_mel_bins, "chunk_length": encoder.max_source_positions // 50}  # seconds
+    elif encoder.model_type == "parakeet_encoder":
+        sizes = {"feature_size": encoder.num_mel_bins}
+    elif encoder.model_type == "audio-spectrogram-transformer":
+        sizes = {"num_mel_bins": encoder.num_mel_bins, "max_length": encoder.max_length}
+    return FEATURE_EXTRACTOR_MAPPING[type(encoder)](**sizes).to_dict()
 
 
 @strict
@@ -53,6 +73,11 @@ class AudioBranchConfig(PreTrainedConfig):
         normalize_mean: With `fixed`, the mean of each mel bin.
         normalize_deviation: With `fixed`, the standard deviation of each mel bin.
         freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
+        encoder_config: Configuration (or its dictionary) of another Transformers model that takes the place of our own
+            encoder and front end. `d_model`, `num_layers` and `sample_rate` then follow it, `num_heads` counts heads of
+            pooling only, and the settings of our front end, subsampling, attention and layers mean nothing.
+        encoder_extractor: Settings (`to_dict()`) of the feature extractor that goes with `encoder_config`; by default
+            those that Transformers gives to that type of model.
         subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
         subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
         subsampling_channels: Channels of the subsampling convolutions.
@@ -71,7 +96,8 @@ class AudioBranchConfig(PreTrainedConfig):
         use_bias: Biases in the feed-forward, attention and convolution layers.
         scale_input: Multiply the subsampled input by sqrt(d_model).
         use_weighted_layer_sum: Pool a learned weighted sum of the input and output of all layers, not the last alone.
-        apply_spec_augment: In training, blank random spans of frames and of mel bins (SpecAugment).
+        apply_spec_augment: In training, blank random spans of frames and of mel bins (SpecAugment). With an
+            `encoder_config`, that encoder's own kind of it, by its own settings.
         num_time_masks: Spans of frames to blank.
         time_mask_ratio: Longest such span, as a part of the clip.
         num_freq_masks: Spans of mel bins to blank.
@@ -109,6 +135,8 @@ class AudioBranchConfig(PreTrainedConfig):
     normalize_mean: list[float] | None = None
     normalize_deviation: list[float] | None = None
     freeze_encoder: bool = False
+    encoder_config: dict | PreTrainedConfig | None = None
+    encoder_extractor: dict | None = None
     subsampling: Literal["none", "striding", "dw_striding"] = "none"
     subsampling_factor: int = 1
     subsampling_channels: int = 256
@@ -135,11 +163,50 @@ class AudioBranchConfig(PreTrainedConfig):
         for name in kwargs.keys() - set(known):
             if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
+        if self.encoder_config is not None:
+            self._follow_encoder()
         super().__post_init__(**kwargs)
         # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way
         # round.
         self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
         self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES) | (kwargs.get("custom_pipelines") or {})
+
+    def _follow_encoder(self):
+        """Brings `encoder_config` and `encoder_extractor` into shape, and takes over what they decide."""
+        encoder = self.encoder_config = copy.deepcopy(self.encoder_config)
+        if isinstance(encoder, dict) and encoder.get("model_type") in CONFIG_MAPPING:
+            encoder = self.encoder_config = AutoConfig.for_model(**encoder)
+        if isinstance(encoder, dict):  # code from a repository, which only the model may run
+            if "auto_map" not in encoder or self.encoder_extractor is None:
+                raise ValueError(
+                    f"encoder_config has the model_type {encoder.get('model_type')!r}, which Transformers does not "
+                    f"know; use AudioBranchModel.from_encoder(repository, trust_remote_code=True)."
+                )
+            encoder["apply_spec_augment"] = self.apply_spec_augment
+        else:
+            self.d_model = encoder.hidden_size
+            self.num_layers = encoder.num_hidden_layers
+            # In training, layers that are skipped at random leave parameters without a gradient, which data-parallel
+            # training does not bear, and nothing to put into the weighted sum of layers.
+            for name in ("layerdrop", "encoder_layerdrop"):
+                if hasattr(encoder, name):
+                    setattr(encoder, name, 0.0)
+            augments = hasattr(encoder, "apply_spec_augment") and not encoder.is_encoder_decoder
+            if augments:
+                encoder.apply_spec_augment = self.apply_spec_augment
+            elif self.apply_spec_augment:
+                raise ValueError(
+                    f"apply_spec_augment=True is impossible with encoder_config: {encoder.model_type} has no "
+                    f"SpecAugment of its own."
+                )
+            if self.encoder_extractor is None:
+                self.encoder_extractor = _default_extractor(encoder)
+        self.sample_rate = self.encoder_extractor["sampling_rate"]
+
+    @property
+    def sub_configs(self) -> dict:
+        """By Transformers' convention, the settings that are configurations: dtype and attention are set there too."""
+        return {"encoder_config": AutoConfig} if isinstance(self.encoder_config, PreTrainedConfig) else {}
 
     @classmethod
     def lightweight(cls, **overrides) -> "AudioBranchConfig":

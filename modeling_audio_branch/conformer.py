@@ -85,6 +85,10 @@ class ConformerEncoder(nn.Module):
         self.subsampling = Subsampling(config)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
+    @property
+    def front_end(self) -> list[nn.Module]:
+        return [self.subsampling]
+
     def forward(
         self,
         input_features: torch.Tensor,

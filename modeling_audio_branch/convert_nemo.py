@@ -19,6 +19,7 @@ from pickle import UnpicklingError
 import rich.progress
 import torch
 import yaml
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
 
@@ -57,7 +58,7 @@ PREPROCESSOR_REQUIRED = {
 }
 PREPROCESSOR_IGNORED = set(
     "_target_ lowfreq highfreq dither pad_to pad_value rng nb_augmentation_prob nb_max_freq mel_norm use_torchaudio "
-    "stft_conv use_grads padding max_duration trim_silence".split()
+    "stft_conv padding max_duration trim_silence".split()
 )
 ENCODER_DEFAULTS = {
     "feat_in": None,
@@ -85,7 +86,7 @@ ENCODER_REQUIRED = {
     "feat_out": (-1, None),
     "reduction": (None,),
     "self_attention_model": ("rel_pos", "rel_pos_local_attn"),
-    "att_context_style": ("regular", "chunked_limited"),
+    "att_context_style": ("regular", "chunked_limited", "chunked_limited_with_rc"),
     "conv_norm_type": ("batch_norm", "layer_norm"),
     "subsampling": ("striding", "dw_striding"),
     "global_tokens": (0, 1),
@@ -94,8 +95,28 @@ ENCODER_IGNORED = set(
     "_target_ untie_biases pos_emb_max_len dropout_pre_encoder dropout_emb dropout_att stochastic_depth_drop_prob "
     "stochastic_depth_mode stochastic_depth_start_layer reduction_position reduction_factor global_tokens_spacing "
     "subsampling_conv_chunking_factor att_context_probs use_pytorch_sdpa use_pytorch_sdpa_backends "
-    "sync_max_audio_length export_cache_support bypass_pre_encode".split()
+    "sync_max_audio_length export_cache_support bypass_pre_encode conv_context_style att_chunk_context_size".split()
 )
+# What settings may be beside a number.
+NO_NUMBER = {"log_zero_guard_value": tuple(LOG_GUARDS)} | dict.fromkeys(
+    ("window_size", "window_stride", "n_window_size", "n_window_stride", "n_fft", "preemph"), (None,)
+)
+# NeMo's names of settings whose value AudioBranchConfig may find impossible, by ours.
+NEMO_NAMES = {
+    "num_layers": "n_layers",
+    "num_heads": "n_heads",
+    "subsampling_channels": "subsampling_conv_channels",
+    "attention_chunked=True": "att_context_style='chunked_limited'",
+    "attention_window": "att_context_size",
+    "conv_context": "conv_context_size",
+    "n_mels": "features",
+    "win_length": "n_window_size",
+    "hop_length": "n_window_stride",
+    "log_guard": "log_zero_guard_value",
+    "preemphasis": "preemph",
+    "normalize_mean": "fixed_mean",
+    "normalize_deviation": "fixed_std",
+}
 
 
 class NemoError(ValueError):
@@ -172,7 +193,12 @@ def _settings(section: str, given: dict, defaults: dict, required: dict, ignored
             raise NemoError(f"The archive's {section} has {name}={value!r}, which is not supported; only {allowed} is.")
         if name not in defaults.keys() | required.keys() | ignored and value not in (None, False):
             raise NemoError(f"The archive's {section} has {name}={value!r}, a setting that is not supported.")
-    return defaults | given
+    settings = defaults | given
+    for name, default in defaults.items():
+        value, others = settings[name], NO_NUMBER.get(name, ())
+        if (others or type(default) in (int, float)) and not isinstance(value, (int, float)) and value not in others:
+            raise NemoError(f"The archive's {section} has {name}={value!r}; it must be a number.")
+    return settings
 
 
 def front_end_settings(preprocessor: dict) -> dict:
@@ -185,13 +211,13 @@ def front_end_settings(preprocessor: dict) -> dict:
         PREPROCESSOR_IGNORED,
         "AudioToMelSpectrogramPreprocessor",
     )
-    win_length = nemo["n_window_size"] or int(nemo["window_size"] * nemo["sample_rate"])
+    win_length = nemo["n_window_size"] or int((nemo["window_size"] or 0) * nemo["sample_rate"])
     settings = {
         "sample_rate": nemo["sample_rate"],
         "n_mels": nemo["features"],
         "win_length": win_length,
-        "hop_length": nemo["n_window_stride"] or int(nemo["window_stride"] * nemo["sample_rate"]),
-        "n_fft": nemo["n_fft"] or 1 << (win_length - 1).bit_length(),
+        "hop_length": nemo["n_window_stride"] or int((nemo["window_stride"] or 0) * nemo["sample_rate"]),
+        "n_fft": nemo["n_fft"] or 1 << (int(win_length) - 1).bit_length(),
         "preemphasis": nemo["preemph"] or 0.0,
         "mag_power": nemo["mag_power"],
         "log_guard_type": nemo["log_zero_guard_type"],
@@ -200,8 +226,11 @@ def front_end_settings(preprocessor: dict) -> dict:
     }
     if isinstance(nemo["normalize"], dict) and {"fixed_mean", "fixed_std"} <= nemo["normalize"].keys():
         settings["normalize"] = "fixed"
-        settings["normalize_mean"] = [float(value) for value in nemo["normalize"]["fixed_mean"]]
-        settings["normalize_deviation"] = [float(value) for value in nemo["normalize"]["fixed_std"]]
+        for ours, name in (("normalize_mean", "fixed_mean"), ("normalize_deviation", "fixed_std")):
+            values = nemo["normalize"][name]
+            if not (isinstance(values, list) and all(isinstance(value, (int, float)) for value in values)):
+                raise NemoError(f"The archive's preprocessor has normalize with {name} that is no list of numbers.")
+            settings[ours] = [float(value) for value in values]
     elif nemo["normalize"] not in ("per_feature", "all_features"):  # NeMo normalises by no other word
         settings["normalize"] = "none"
     return settings
@@ -215,8 +244,12 @@ def encoder_settings(encoder: dict) -> dict:
             raise NemoError(f"The archive's encoder has {name}={nemo[name]!r}; it must be a number.")
     factor = nemo["subsampling_factor"]
     context = nemo["att_context_size"] or [-1, -1]
-    if isinstance(context[0], list):  # several to choose from when streaming: NeMo infers with the first
+    if isinstance(context, list) and isinstance(context[0], list):  # to choose from when streaming: NeMo's is the first
         context = context[0]
+    if nemo["att_context_style"] == "chunked_limited_with_rc":  # chunks are for training: NeMo infers with full context
+        context = [-1, -1]
+    if not (isinstance(context, list) and len(context) == 2 and all(isinstance(side, int) for side in context)):
+        raise NemoError(f"The archive's encoder has att_context_size={context!r}; it must be two whole numbers.")
     local = nemo["self_attention_model"] == "rel_pos_local_attn"
     if local and (context[0] != context[1] or context[0] < 1):
         raise NemoError(
@@ -228,7 +261,7 @@ def encoder_settings(encoder: dict) -> dict:
     kernel = nemo["conv_kernel_size"]
     conv_context = [kernel - 1, 0] if nemo["conv_context_size"] == "causal" else nemo["conv_context_size"]
     channels = nemo["subsampling_conv_channels"]
-    full = list(context) == [-1, -1]
+    full = context == [-1, -1]
     return {
         "num_layers": nemo["n_layers"],
         "d_model": nemo["d_model"],
@@ -239,7 +272,7 @@ def encoder_settings(encoder: dict) -> dict:
         "subsampling_channels": nemo["d_model"] if channels == -1 else channels,
         "causal_subsampling": bool(nemo["causal_downsampling"]),
         "position_embedding": "relative",
-        "attention_window": None if full else [int(side) for side in context],
+        "attention_window": None if full else context,
         "attention_chunked": nemo["att_context_style"] == "chunked_limited" and not full and not local,
         "global_attention": ("separate" if nemo["global_attn_separate"] else "shared")
         if nemo["global_tokens"]
@@ -307,6 +340,39 @@ def _subsampling_name(index, suffix, weights):
     return f"subsampling.stages.{stage}.{position}.{suffix}"
 
 
+def model_config(settings: dict, overrides: dict) -> AudioBranchConfig:
+    """The configuration of an archive's settings; what it finds impossible about them is said in NeMo's names."""
+    try:
+        AudioBranchConfig(**settings)
+    except StrictDataclassError as error:
+        names = "|".join(map(re.escape, NEMO_NAMES))
+        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = re.sub(rf"\b({names})\b", lambda match: NEMO_NAMES[match[0]], reason)
+        raise NemoError(f"The archive has a setting that is not supported: {reason}") from error
+    return AudioBranchConfig(**(settings | overrides))
+
+
+def load_constants(model: AudioBranchModel, preprocessor: dict, weights: dict[str, torch.Tensor]) -> None:
+    """The window and the mel filters as NeMo computed them, or rounded to bfloat16, as some archives have them."""
+    nyquist = model.config.sample_rate / 2
+    computed = {  # what they must be where the archive lacks them, for we compute no others
+        "window": {"window": ("hann",)},
+        "fb": {"lowfreq": (0,), "highfreq": (None, nyquist), "mel_norm": ("slaney",)},
+    }
+    for name, key in (("window", "window"), ("mel_filters", "fb")):
+        stored = weights.get(f"preprocessor.featurizer.{key}")
+        if stored is not None:
+            stored = stored.float().squeeze(0)
+            model.log_mel.load_constant(name, stored.T if name == "mel_filters" else stored)
+            continue
+        for setting, allowed in computed[key].items():
+            if (value := preprocessor.get(setting, allowed[0])) not in allowed:
+                raise NemoError(
+                    f"The archive's preprocessor has {setting}={value!r}, but the archive lacks the weight "
+                    f"preprocessor.featurizer.{key} that tells how."
+                )
+
+
 def load_nemo(path: str | Path, show_progress: bool = False, **overrides) -> AudioBranchModel:
     """The model of a .nemo archive; see [`AudioBranchModel.from_nemo`]."""
     config, weights = read_archive(path, show_progress)
@@ -316,7 +382,7 @@ def load_nemo(path: str | Path, show_progress: bool = False, **overrides) -> Aud
             f"The archive's preprocessor makes {settings['n_mels']} features, but its encoder takes feat_in="
             f"{config['encoder']['feat_in']}."
         )
-    model = AudioBranchModel(AudioBranchConfig(**(settings | overrides))).eval()
+    model = AudioBranchModel(model_config(settings, overrides)).eval()
 
     stored = encoder_weights(weights)
     wanted = model.encoder.state_dict()
@@ -329,11 +395,7 @@ def load_nemo(path: str | Path, show_progress: bool = False, **overrides) -> Aud
         lists = "; ".join(f"{problem}: {', '.join(keys)}" for problem, keys in wrong.items() if keys)
         raise NemoError(f"The weights in {path} don't fit its configuration: {lists}.")
     model.encoder.load_state_dict(stored)
-    for name, key in (("window", "window"), ("mel_filters", "fb")):
-        stored = weights.get(f"preprocessor.featurizer.{key}")
-        if stored is not None:  # as NeMo computed it, or rounded to bfloat16, as some archives have it
-            stored = stored.float().squeeze(0)
-            model.log_mel.load_constant(name, stored.T if name == "mel_filters" else stored)
+    load_constants(model, config["preprocessor"], weights)
     return model
 
 

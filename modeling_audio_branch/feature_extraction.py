@@ -6,6 +6,7 @@ import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from .audio_input import as_clips, load_audio, pad_batch
+from .encoder_features import EncoderFeatures
 from .log_mel import SETTINGS, LogMel
 
 
@@ -19,6 +20,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: Return the mask of valid frames.
         own_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
         own_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
+        encoder_extractor: Settings of another feature extractor of Transformers (`to_dict()`), which then makes the
+            features (see `encoder_config` of [`AudioBranchConfig`]); the other settings then mean nothing.
         n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
             normalize_deviation: As in [`AudioBranchConfig`].
     """
@@ -43,8 +46,17 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         normalize_deviation: list[float] | None = None,
         own_window: list[float] | None = None,
         own_mel_filters: list[list[float]] | None = None,
+        encoder_extractor: dict | None = None,
         **kwargs,
     ):
+        self.encoder_extractor = encoder_extractor
+        self._encoder_features = None
+        if encoder_extractor is not None:
+            self._encoder_features = EncoderFeatures(encoder_extractor)
+            theirs = self._encoder_features.extractor  # what `pad` and Trainer's collators read
+            feature_size, sampling_rate, padding_value = theirs.feature_size, theirs.sampling_rate, theirs.padding_value
+            self.model_input_names = [self._encoder_features.input_name, "attention_mask"]
+            kwargs.pop("model_input_names", None)
         super().__init__(
             feature_size=feature_size,
             sampling_rate=sampling_rate,
@@ -72,12 +84,16 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
     @classmethod
     def from_model_config(cls, config, **kwargs) -> "AudioBranchFeatureExtractor":
         """The extractor that fits a model of this [`AudioBranchConfig`]."""
+        if config.encoder_config:
+            return cls(encoder_extractor=config.encoder_extractor, **kwargs)
         settings = {name: getattr(config, name) for name in SETTINGS}
         return cls(feature_size=config.n_mels, sampling_rate=config.sample_rate, **settings, **kwargs)
 
     @classmethod
     def from_model(cls, model, **kwargs) -> "AudioBranchFeatureExtractor":
         """The extractor that fits this [`AudioBranchModel`], with its very window and filters if they are its own."""
+        if model.config.encoder_config:
+            return cls.from_model_config(model.config, **kwargs)
         log_mel = model.base_model.log_mel
         own = {
             f"own_{name}": getattr(log_mel, name).tolist()
@@ -87,7 +103,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         return cls.from_model_config(model.config, **own, **kwargs)
 
     def to_dict(self):
-        return {name: value for name, value in super().to_dict().items() if name != "_log_mels"}
+        hidden = ("_log_mels", "_encoder_features", "model_input_names")
+        return {name: value for name, value in super().to_dict().items() if name not in hidden}
 
     def _log_mel(self, device) -> LogMel:
         if str(device) not in self._log_mels:
@@ -127,11 +144,14 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 
         Returns:
             `input_features` (B, T, feature_size) float32 and `attention_mask` (B, T) int32, where
-            T = 1 + samples // hop_length. The last frame of even the longest clip is masked: it is half empty.
+            T = 1 + samples // hop_length. The last frame of even the longest clip is masked: it is half empty. With an
+            `encoder_extractor`, what that makes, under its name.
 
         Raises:
             ValueError, TypeError, FileNotFoundError: One sentence that names the clip of the batch and the remedy.
         """
+        if truncation and max_length is None and self._encoder_features is not None:
+            max_length = self._encoder_features.max_samples
         if (truncation or padding == "max_length") and max_length is None:
             raise ValueError("truncation=True and padding='max_length' need max_length= in samples.")
         if padding not in (True, False, "longest", "max_length", "do_not_pad"):
@@ -147,18 +167,25 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         padded_length = max(max(len(wave) for wave in waves), max_length if padding == "max_length" else 0)
         if pad_to_multiple_of:
             padded_length += -padded_length % pad_to_multiple_of
-        waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
-        with torch.no_grad():
-            features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
-        features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+        if self._encoder_features is None:
+            waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
+            with torch.no_grad():
+                features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
+            features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+            num_frames = [1 + len(wave) // self.hop_length for wave in waves]
+        else:
+            features, frame_mask = self._encoder_features(waves)
+            features, frame_mask = self._encoder_features.pad_to_samples(features, frame_mask, padded_length)
+            features, frame_mask = features.to(device), frame_mask.to(device)
+            fixed = self._encoder_features.max_samples is not None
+            num_frames = [None if fixed else valid for valid in frame_mask.sum(-1).tolist()]  # None: all of it
 
-        data = {"input_features": features, "attention_mask": frame_mask.int()}
+        data = {self.model_input_names[0]: features, "attention_mask": frame_mask.int()}
         if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
             del data["attention_mask"]
         if return_tensors != "pt":
             data = {name: value.cpu().numpy() for name, value in data.items()}
         if padding in (False, "do_not_pad"):
-            num_frames = [1 + len(wave) // self.hop_length for wave in waves]
             data = {
                 name: [row[:frames] for row, frames in zip(value, num_frames, strict=True)]
                 for name, value in data.items()

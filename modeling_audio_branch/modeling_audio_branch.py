@@ -6,13 +6,15 @@ B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, S segments.
 """
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
+from transformers import AutoFeatureExtractor, AutoModel, PreTrainedModel
 from transformers import initialization as init
+from transformers.dynamic_module_utils import custom_object_save
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
@@ -24,6 +26,14 @@ from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
 from .log_mel import SETTINGS, LogMel
 from .pooling import SegmentPooling
+from .pretrained_encoder import (
+    PretrainedEncoder,
+    Recorded,
+    RecordedAttention,
+    encoder_part,
+    encoder_settings,
+    trusted_code,
+)
 from .spec_augment import spec_augment
 
 if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here needs, but the checkpoint's users do
@@ -31,6 +41,8 @@ if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here
 
 logger = logging.get_logger(__name__)
 EMBEDDING_STD = 0.02  # initial pooling queries and temporal encodings
+DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
+NEW_POOLING = "The segment pooling and the projection are not in %s: they are new, and random."
 READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
 
 
@@ -77,7 +89,10 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_attention_backend = True
     _can_compile_fullgraph = True
-    _can_record_outputs = {"hidden_states": ConformerLayer, "attentions": ConformerAttention}
+    _can_record_outputs = {
+        "hidden_states": [ConformerLayer, Recorded],
+        "attentions": [ConformerAttention, RecordedAttention],
+    }
 
     @torch.no_grad()
     def _init_weights(self, module):
@@ -89,7 +104,7 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
             # Transformers' 0.02 fits one width only. He et al. (2015) keep the power of the signal at any width; small
             # models learn several times faster from it in their first steps.
             init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module is self.get_input_embeddings():
+            if module is getattr(getattr(self.base_model.encoder, "subsampling", None), "linear", None):
                 # No frame may be exactly 0 where the input is (silence, SpecAugment): there the slope of a LayerNorm is
                 # 1 / sqrt(1e-5), and the gradient through a few in a row overflows.
                 init.normal_(module.bias, std=0.5)
@@ -107,51 +122,68 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
             init.zeros_(module.layer_weights)
 
     @classmethod
-    def from_pretrained(cls, *args, **kwargs):
-        loaded = super().from_pretrained(*args, **kwargs)
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        # An encoder that brings its own code has it in the same repository as this checkpoint.
+        download = {name: kwargs[name] for name in DOWNLOAD if name in kwargs}
+        with trusted_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **download):
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if model.config.freeze_encoder:  # loading puts new parameters, that train, in the place of the frozen ones
-            model.freeze("encoder")
+        model._freeze_as_configured()  # loading puts new parameters, that train, in the place of the frozen ones
         return loaded
 
-    def save_pretrained(self, *args, **kwargs):
+    def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
         self.config.validate()  # before anything is written: an impossible setting made by hand can't be loaded again
-        super().save_pretrained(*args, **kwargs)
+        own_code = isinstance(self.config.encoder_config, dict)
+        if own_code and push_to_hub:  # the upload would be over before the code is there
+            raise ValueError("push_to_hub=True leaves out the encoder's own code; use model.push_to_hub(repo_id).")
+        super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
+        if own_code:
+            custom_object_save(self.base_model.encoder.model, save_directory)
+            custom_object_save(self.base_model.encoder.model.config, save_directory)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The linear layer whose output enters the Conformer layers (used by adapters with gradient checkpointing)."""
-        return self.base_model.encoder.subsampling.linear
+        """The module whose output enters the encoder's layers (used by adapters with gradient checkpointing)."""
+        encoder = self.base_model.encoder
+        return encoder.model.get_input_embeddings() if self.config.encoder_config else encoder.subsampling.linear
 
     def freeze(self, part: str | int = "encoder") -> None:
         """Stops training a part: its parameters get no gradient, and it stays in eval mode through `train()`.
 
         Args:
-            part: `encoder`, `front_end` (the subsampling) or a number n (the subsampling and the first n layers).
+            part: `encoder`, `front_end` (what lies before the layers) or a number n (the front end and the first n
+                layers).
         """
-        for module in self._parts(part):
-            module.requires_grad_(False).eval()
-            if module not in self.base_model.frozen_modules:
-                self.base_model.frozen_modules.append(module)
+        for root in self._parts(part):
+            root.requires_grad_(False).eval()
+            self.base_model.frozen_modules.update(root.modules())
 
     def unfreeze(self, part: str | int = "encoder") -> None:
         """Trains a part (see `freeze`) again."""
-        for module in self._parts(part):
-            module.requires_grad_(True).train(self.training)
-            if module in self.base_model.frozen_modules:
-                self.base_model.frozen_modules.remove(module)
+        for root in self._parts(part):
+            root.requires_grad_(True).train(self.training)
+            self.base_model.frozen_modules.difference_update(root.modules())
+        if self.config.encoder_config:
+            self.base_model.encoder.freeze_unused()
 
     def _parts(self, part):
         encoder = self.base_model.encoder
         if part == "encoder":
-            part = len(encoder.layers)
-        elif part == "front_end":
+            return [encoder]
+        if part == "front_end":
             part = 0
-        if not isinstance(part, int) or isinstance(part, bool) or not 0 <= part <= len(encoder.layers):
+        num_layers = self.config.num_layers
+        if not isinstance(part, int) or isinstance(part, bool) or not 0 <= part <= num_layers:
             raise ValueError(
                 f"{part!r} is no part to freeze; give 'encoder', 'front_end' or a number of layers from 0 to "
-                f"{len(encoder.layers)}."
+                f"{num_layers}."
             )
-        return [encoder.subsampling, *encoder.layers[:part]]
+        return [*encoder.front_end, *encoder.layers[:part]]
+
+    def _freeze_as_configured(self):
+        if self.config.encoder_config:
+            self.base_model.encoder.freeze_unused()
+        if self.config.freeze_encoder:
+            self.freeze("encoder")
 
     def num_parameters_by_part(self) -> dict[str, int]:
         """Number of parameters of each part that has any, and their `total`."""
@@ -169,9 +201,13 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
 
     def __init__(self, config: AudioBranchConfig):
         super().__init__(config)
-        self.frozen_modules = []
-        self.log_mel = LogMel(config.sample_rate, config.n_mels, **{name: getattr(config, name) for name in SETTINGS})
-        self.encoder = ConformerEncoder(config)
+        self.frozen_modules = set()
+        if config.encoder_config:
+            self.encoder = PretrainedEncoder(config)
+        else:
+            settings = {name: getattr(config, name) for name in SETTINGS}
+            self.log_mel = LogMel(config.sample_rate, config.n_mels, **settings)
+            self.encoder = ConformerEncoder(config)
         weighted = config.use_weighted_layer_sum
         self.layer_weights = nn.Parameter(torch.empty(config.num_layers + 1)) if weighted else None
         self.pooling = SegmentPooling(config)
@@ -182,8 +218,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             nn.Dropout(config.dropout),
         )
         self.post_init()
-        if config.freeze_encoder:
-            self.freeze("encoder")
+        self._freeze_as_configured()
 
     @classmethod
     def from_nemo(cls, path, **overrides) -> "AudioBranchModel":
@@ -202,13 +237,57 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         except ImportError as error:
             raise ImportError("from_nemo needs the audio-branch package, not a checkpoint's code alone.") from error
         model = load_nemo(path, **overrides)
-        logger.warning("The segment pooling and the projection are not in a .nemo archive: they are new, and random.")
+        logger.warning(NEW_POOLING, path)
+        return model
+
+    @classmethod
+    def from_encoder(
+        cls, repository, feature_extractor=None, trust_remote_code: bool = False, **settings_and_download
+    ) -> "AudioBranchModel":
+        """Segment pooling on another audio encoder of Transformers, with its weights and its feature extractor.
+
+        Args:
+            repository: A Hub repository or a folder with a model such as Wav2Vec2, HuBERT, WavLM, Wav2Vec2-BERT,
+                Wav2Vec2-Conformer, Whisper (of which the encoder is taken), Parakeet or AST.
+            feature_extractor: Transformers' feature extractor; by default the one in `repository`.
+            trust_remote_code: Run the encoder's own code, if that is what the repository holds. It is saved with the
+                model.
+            **settings_and_download: Settings of [`AudioBranchConfig`], such as `pooling_type`, and `revision`, `token`,
+                `cache_dir`, `local_files_only`, `force_download`.
+
+        Raises:
+            ValueError, OSError: One sentence on missing weights, or on what of the encoder is not supported.
+        """
+        download = {name: settings_and_download.pop(name) for name in DOWNLOAD if name in settings_and_download}
+        if feature_extractor is None:
+            feature_extractor = AutoFeatureExtractor.from_pretrained(
+                repository, trust_remote_code=trust_remote_code, **download
+            )
+        whole, loading = AutoModel.from_pretrained(
+            repository, trust_remote_code=trust_remote_code, dtype=torch.float32, output_loading_info=True, **download
+        )
+        encoder = encoder_part(whole)
+        prefix = next(name for name, module in whole.named_modules() if module is encoder)
+        missing = [
+            key
+            for key in sorted(loading["missing_keys"])
+            if key.startswith(prefix) and not key.endswith("masked_spec_embed")
+        ]
+        if missing:
+            raise ValueError(f"{repository} holds no weights for {', '.join(missing)}: random ones would be of no use.")
+        config = AudioBranchConfig(
+            **encoder_settings(encoder), encoder_extractor=feature_extractor.to_dict(), **settings_and_download
+        )
+        with trusted_code(repository, trust_remote_code, **download):
+            model = cls(config).eval()
+        model.encoder.model.load_state_dict(encoder.state_dict())
+        logger.warning(NEW_POOLING, repository)
         return model
 
     def train(self, mode: bool = True):
         super().train(mode)
         for module in self.frozen_modules:
-            module.eval()
+            module.training = False
         return self
 
     @capture_outputs
@@ -221,10 +300,11 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
     ) -> AudioBranchOutput:
         """
         Args:
-            input_features: Log-mel frames (B, T, M), or raw audio (B, samples) at `config.sample_rate`.
-            attention_mask: Its valid frames (B, T) or samples (B, samples): ones, then zeros. None: all are valid.
-            input_values: Raw audio (B, samples) under the name that Transformers gives it, in place of
-                `input_features`.
+            input_features: Raw audio (B, samples) at `config.sample_rate`, or what the extractor makes of it: log-mel
+                frames (B, T, M).
+            attention_mask: Its valid samples (B, samples) or frames (B, T): ones, then zeros. None: all are valid.
+            input_values: In place of `input_features`: raw audio (B, samples), under the name that Transformers gives
+                it. With an `encoder_config`, what its extractor makes and calls so (wav2vec2's scaled waveform).
 
         Raises:
             ValueError, TypeError: One sentence about an input of the wrong shape or name.
@@ -237,21 +317,23 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         if (input_features is None) == (input_values is None):
             raise ValueError("Give either input_features or input_values, and not both.")
         kwargs["output_attentions"] = bool(kwargs.get("output_attentions", self.config.output_attentions))
-        inputs = input_values if input_features is None else input_features
-        input_features, frame_mask = self._log_mel_frames(inputs, attention_mask)  # (B, T, M), (B, T)
-        seconds = frame_mask.sum(-1) * (self.config.hop_length / self.config.sample_rate)  # (B,)
-        if self.training and self.config.apply_spec_augment:
-            input_features = spec_augment(input_features, frame_mask, self.config)
+        if self.config.encoder_config:
+            inputs, step_mask = self._encoder_inputs(input_features, input_values, attention_mask)
+            samples_per_step = self.encoder.features.samples_per_step
+        else:
+            inputs = input_values if input_features is None else input_features
+            inputs, step_mask = self._log_mel_frames(inputs, attention_mask)  # (B, T, M), (B, T)
+            samples_per_step = self.config.hop_length
+            if self.training and self.config.apply_spec_augment:
+                inputs = spec_augment(inputs, step_mask, self.config)
+        seconds = step_mask.sum(-1) * (samples_per_step / self.config.sample_rate)  # (B,)
 
         layer_weights = None if self.layer_weights is None else self.layer_weights.softmax(0)
-        last_hidden_state, to_pool, frame_mask = self.encoder(
-            input_features.to(self.dtype), frame_mask, layer_weights, **kwargs
-        )
+        last_hidden_state, to_pool, frame_mask = self.encoder(inputs.to(self.dtype), step_mask, layer_weights, **kwargs)
         segments, pooling_attentions = self.pooling(to_pool, frame_mask)  # (B, S, D), (B, H, S, T')
 
-        segment_mask = frame_mask[:, :1].expand(
-            -1, self.config.num_segments
-        )  # a clip's frames are a prefix: all or none
+        # A clip's frames are a prefix: its segments have some all, or none.
+        segment_mask = frame_mask[:, :1].expand(-1, self.config.num_segments)
         segment_features = self.projection(segments) * segment_mask.unsqueeze(-1)  # (B, S, feature_dim)
         borders = torch.arange(self.config.num_segments + 1, device=seconds.device) / self.config.num_segments
         borders = seconds[:, None] * borders  # (B, S + 1)
@@ -274,19 +356,44 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, "
                 f"samples) or log-mel frames (batch, frames, {self.config.n_mels})."
             )
-        if attention_mask is None:
-            attention_mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
-        elif attention_mask.shape != inputs.shape[:2]:
+        attention_mask = self._checked_mask(attention_mask, inputs.shape[:2], inputs.device)
+        if inputs.ndim == 2:
+            return self.log_mel(inputs, attention_mask)
+        return inputs.where(attention_mask.unsqueeze(-1), 0.0), attention_mask  # where: padding may be NaN
+
+    def _encoder_inputs(self, input_features, input_values, attention_mask):
+        """Either door of another encoder: what its feature extractor makes, and the mask of its steps (B, N)."""
+        features = self.encoder.features
+        inputs = input_values if input_features is None else input_features
+        is_raw = input_values is None and inputs.ndim == 2
+        if not inputs.is_floating_point() or not (is_raw or inputs.ndim == (2 if features.is_waveform else 3)):
+            made = "(batch, samples)" if features.is_waveform else "(batch, ., .)"
             raise ValueError(
-                f"attention_mask has the shape {tuple(attention_mask.shape)}; give {tuple(inputs.shape[:2])}, one "
-                f"number per {'sample' if inputs.ndim == 2 else 'frame'}."
+                f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, "
+                f"samples) as input_features, or {features.input_name} {made} as the extractor makes it."
+            )
+        num_steps = inputs.shape[1 if is_raw else features.time_axis]
+        mask = self._checked_mask(attention_mask, (len(inputs), num_steps), inputs.device)
+        if is_raw:
+            waves = [wave[:length].float().cpu() for wave, length in zip(inputs, mask.sum(-1).tolist(), strict=True)]
+            inputs, mask = (made.to(inputs.device) for made in features(waves))
+        elif features.max_samples is None:  # else what follows the clip is part of the input
+            inputs = inputs.where(mask if inputs.ndim == 2 else mask.unsqueeze(-1), 0.0)
+        return inputs, mask
+
+    @staticmethod
+    def _checked_mask(attention_mask, shape, device):
+        if attention_mask is None:
+            return torch.ones(shape, dtype=torch.bool, device=device)
+        if attention_mask.shape != torch.Size(shape):
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}; give {tuple(shape)}, one number per "
+                f"sample of raw audio or per frame of features."
             )
         attention_mask = attention_mask.bool()
         if not torch.compiler.is_compiling() and (attention_mask[:, 1:] & ~attention_mask[:, :-1]).any():
             raise ValueError("attention_mask has a 1 after a 0; pad on the right: ones, then zeros.")
-        if inputs.ndim == 2:
-            return self.log_mel(inputs, attention_mask)
-        return inputs.where(attention_mask.unsqueeze(-1), 0.0), attention_mask  # where: padding may be NaN
+        return attention_mask
 
     @torch.no_grad()
     def encode(
@@ -295,14 +402,17 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         sampling_rate: int | None = None,
         batch_size: int = 8,
         show_progress: bool | None = None,
+        exact: bool = False,
     ) -> AudioBranchOutput:
         """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
 
         Args:
             audio: A clip or a batch of clips, as [`AudioBranchFeatureExtractor`] takes them.
             sampling_rate: Rate in Hz of the clips that don't carry their own.
-            batch_size: Clips per forward pass. The features don't depend on it.
+            batch_size: Clips per forward pass. The features don't depend on it (but see `exact`).
             show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
+            exact: Batch only clips of equal length, so that nothing is padded. Our own encoder ignores padding anyway;
+                for some others (see `encoder_config`) this is the way to each clip's own features.
 
         Returns:
             `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU,
@@ -323,12 +433,18 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                         i: load_audio(clips[i], self.config.sample_rate, sampling_rate, i if is_batch else None)
                         for i in indices
                     }
+                    if self.config.encoder_config:
+                        self.encoder.features.check_lengths(waves)
                     by_length = sorted(indices, key=lambda i: len(waves[i]))
-                    for at in range(0, len(by_length), batch_size):
-                        batch = by_length[at : at + batch_size]
-                        for i, result in zip(batch, self._encode_batch([waves[i] for i in batch]), strict=True):
-                            results[i] = result
-                        progress.update(len(batch))
+                    groups = [by_length]
+                    if exact:
+                        groups = [list(group) for _, group in groupby(by_length, key=lambda i: len(waves[i]))]
+                    for group in groups:
+                        for at in range(0, len(group), batch_size):
+                            batch = group[at : at + batch_size]
+                            for i, result in zip(batch, self._encode_batch([waves[i] for i in batch]), strict=True):
+                                results[i] = result
+                            progress.update(len(batch))
         finally:
             self.train(was_training)
         names = ("pooler_output", "segment_features", "segment_mask", "segment_times")

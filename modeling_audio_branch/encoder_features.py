@@ -1,0 +1,92 @@
+"""The input of another Transformers encoder, made by that encoder's own feature extractor, and its mask.
+
+B batch, L samples, N input steps: samples where the encoder takes the waveform, else frames of a spectrogram.
+"""
+
+import torch
+import transformers
+from torch.nn import functional as F
+from transformers import SequenceFeatureExtractor
+
+AST_WINDOW, AST_HOP = 0.025, 0.010  # seconds; fixed in torchaudio's and Transformers' Kaldi filter banks
+
+
+class EncoderFeatures:
+    """Calls a feature extractor of Transformers, and says which steps of its result belong to the clip.
+
+    A clip of under 50 ms is filled up with silence to that length, for extractors fail on less than a window; an empty
+    one has no valid step.
+
+    Args:
+        settings: `to_dict()` of the feature extractor.
+
+    Raises:
+        ValueError: One sentence if Transformers has no such feature extractor.
+    """
+
+    def __init__(self, settings: dict):
+        kind = settings.get("feature_extractor_type")
+        extractor_class = getattr(transformers, str(kind), None)
+        if not (isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)):
+            raise ValueError(f"Transformers has no feature extractor {kind!r}; give one of its own for audio.")
+        self.extractor = extractor_class.from_dict(settings)
+        self.input_name = self.extractor.model_input_names[0]
+        self.is_waveform = kind == "Wav2Vec2FeatureExtractor"
+        self.time_axis = 2 if kind == "WhisperFeatureExtractor" else 1
+        rate = self.extractor.sampling_rate
+        if self.is_waveform:
+            self.samples_per_step = 1
+        else:  # Kaldi's 10 ms where the extractor has no such setting; stride is of frames that are stacked
+            hop = getattr(self.extractor, "hop_length", rate // 100)
+            self.samples_per_step = hop * getattr(self.extractor, "stride", 1)
+        # Some encoders take one length only: shorter clips are filled up, as their training did.
+        self.max_samples = None
+        if kind == "WhisperFeatureExtractor":
+            self.max_samples = self.extractor.n_samples
+        elif kind == "ASTFeatureExtractor":
+            self.window, self.hop = int(AST_WINDOW * rate), int(AST_HOP * rate)
+            self.max_samples = self.window + self.extractor.max_length * self.hop - 1
+
+    def check_lengths(self, waves: dict[int, torch.Tensor]):
+        """Raises a ValueError of one sentence if a clip, named by its number, is longer than the encoder takes."""
+        rate = self.extractor.sampling_rate
+        for index, wave in waves.items():
+            if self.max_samples is not None and len(wave) > self.max_samples:
+                raise ValueError(
+                    f"Clip {index} of the batch is {len(wave) / rate:.1f} s long, and this encoder takes at most "
+                    f"{self.max_samples / rate:.1f} s; cut it, or give the extractor truncation=True."
+                )
+
+    def __call__(self, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips (L,) at the extractor's rate to its features (B, N), (B, N, M) or, for Whisper, (B, M, N), and (B, N).
+
+        Raises:
+            ValueError: As `check_lengths`.
+        """
+        self.check_lengths(dict(enumerate(waves)))
+        rate = self.extractor.sampling_rate
+        filled = [F.pad(wave, (0, max(0, rate // 20 - len(wave)))).numpy() for wave in waves]
+        made = self.extractor(
+            filled,
+            sampling_rate=rate,
+            padding=True if self.max_samples is None else "max_length",
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        features = made[self.input_name]
+        if "attention_mask" in made:
+            mask = made["attention_mask"].bool()
+        elif self.max_samples is not None:  # AST's extractor does not say how many frames it made of a clip
+            frames = torch.tensor([1 + (len(wave) - self.window) // self.hop for wave in filled])
+            mask = torch.arange(features.shape[1]) < frames[:, None]
+        else:
+            raise ValueError(f"{type(self.extractor).__name__} makes no attention_mask, so padding would go unseen.")
+        mask = mask & torch.tensor([len(wave) > 0 for wave in waves])[:, None]
+        return features, mask  # Whisper's and AST's features after the clip are part of their input: never blanked
+
+    def pad_to_samples(self, features: torch.Tensor, mask: torch.Tensor, num_samples: int):
+        """Features and mask, with zeros up to the length of so many samples; encoders of one length need none."""
+        missing = max(0, -(-num_samples // self.samples_per_step) - mask.shape[1])
+        if self.max_samples is not None or not missing:
+            return features, mask
+        return F.pad(features, (0, missing) if self.is_waveform else (0, 0, 0, missing)), F.pad(mask, (0, missing))
