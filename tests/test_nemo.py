@@ -5,17 +5,19 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
 import yaml
 from conftest import pad, random_clips
 from fresh_process import run_fresh
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
 from test_laws import assert_same_clips
 from transformers.utils import logging
 
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel, convert_nemo
+from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel, convert_nemo
 
 NEMO = Path(__file__).parent / "fixtures" / "nemo"
 ARCHIVES = sorted(folder.name for folder in NEMO.iterdir() if (folder / "model.nemo").exists())
@@ -29,10 +31,17 @@ def converted(request):
     )
 
 
+def shared_clips(lengths=None):
+    """The clips that NeMo was given, whole or cut to these lengths, and their mask."""
+    tensors = load_file(NEMO / "waveforms.safetensors")
+    lengths = tensors["lengths"] if lengths is None else lengths
+    mask = torch.arange(lengths.max()) < lengths[:, None]
+    return tensors["waveforms"][:, : lengths.max()] * mask, mask
+
+
 @pytest.fixture(scope="module")
 def audio():
-    tensors = load_file(NEMO / "waveforms.safetensors")
-    return tensors["waveforms"], torch.arange(tensors["waveforms"].shape[1]) < tensors["lengths"][:, None]
+    return shared_clips()
 
 
 def assert_valid_frames_equal(states, golden, lengths):
@@ -42,8 +51,21 @@ def assert_valid_frames_equal(states, golden, lengths):
         torch.testing.assert_close(got[:length], expected[:length], atol=2e-5 * size, rtol=0)
 
 
-def test_the_archives_are_there():
-    assert {"conformer_striding4", "fc_ctc_bpe", "fc_local4", "nest_post_conv"} <= set(ARCHIVES)
+def test_the_archives_have_every_supported_setting():
+    seen = {}
+    for name in ARCHIVES:
+        config, _ = convert_nemo.read_archive(NEMO / name / "model.nemo")
+        settings = convert_nemo.front_end_settings(config["preprocessor"])
+        for setting, value in (settings | convert_nemo.encoder_settings(config["encoder"])).items():
+            seen.setdefault(setting, []).append(value)
+    # Always relative; of no use at inference; with normalize "fixed" only.
+    for setting in seen.keys() - {"position_embedding", "dropout", "normalize_mean", "normalize_deviation"}:
+        choices = get_args(AudioBranchConfig.__annotations__[setting])
+        if get_origin(AudioBranchConfig.__annotations__[setting]) is Literal:
+            assert set(choices) == set(seen[setting]), setting
+        else:
+            assert len({str(value) for value in seen[setting]}) > 1, setting
+    assert {1, 2, 4, 8} == set(seen["subsampling_factor"])
 
 
 def test_an_archive_gives_nemos_frames_at_every_stage(converted):
@@ -74,17 +96,18 @@ def test_an_archive_gives_nemos_frames_at_every_stage(converted):
         assert_valid_frames_equal(stages[name], golden[name], lengths)
 
 
-def test_an_archive_gives_nemos_output_for_raw_audio(converted, audio):
+def test_an_archive_gives_nemos_output_for_raw_audio(converted):
     model, golden = converted
-    waveforms, mask = audio
+    waveforms, mask = shared_clips(golden.get("lengths"))
     with torch.no_grad():
         output = model(waveforms, attention_mask=mask)
     assert_valid_frames_equal(output.last_hidden_state, golden["encoded"].transpose(1, 2), golden["encoded_lengths"])
 
 
-def test_edge_lengths_and_silence_give_nemos_output_and_stay_finite():
-    model = AudioBranchModel.from_nemo(NEMO / "fc_ctc_bpe/model.nemo")
-    golden = load_file(NEMO / "fc_ctc_bpe/edge.safetensors")
+@pytest.mark.parametrize("name", [name for name in ARCHIVES if (NEMO / name / "edge.safetensors").exists()])
+def test_edge_lengths_and_silence_give_nemos_output_and_stay_finite(name):
+    model = AudioBranchModel.from_nemo(NEMO / name / "model.nemo")
+    golden = load_file(NEMO / name / "edge.safetensors")
     with torch.no_grad():
         for waveform, length in zip(golden["batch.waveforms"], golden["lengths"].tolist(), strict=True):
             output = model(waveform[None, :length])
@@ -190,7 +213,7 @@ def test_a_gzip_archive_equals_the_plain_one(tmp_path):
             "att_context_size=[4, 2]",
         ),
         ("encoder", {"self_attention_model": "rel_pos_local_attn"}, "att_context_size=[-1, -1]"),
-        ("encoder", {"att_context_style": "chunked_limited_with_rc"}, "att_context_style='chunked_limited_with_rc'"),
+        ("encoder", {"att_context_style": "chunked"}, "att_context_style='chunked'"),
         ("encoder", {"a_new_idea": 3}, "a_new_idea=3"),
         ("encoder", {"_target_": "nemo.collections.asr.modules.SqueezeformerEncoder"}, "SqueezeformerEncoder"),
         ("encoder", {"n_layers": None}, "n_layers=None"),
@@ -200,15 +223,84 @@ def test_a_gzip_archive_equals_the_plain_one(tmp_path):
         ("preprocessor", {"log": False}, "log=False"),
         ("preprocessor", {"features": 64}, "makes 64 features, but its encoder takes feat_in=80"),
         ("preprocessor", {"log_zero_guard_type": "max"}, "log_zero_guard_type='max'"),
+        ("preprocessor", {"use_grads": True}, "use_grads=True"),
+        # What only AudioBranchConfig finds impossible, under NeMo's names.
+        ("encoder", {"subsampling_factor": 3}, "subsampling_factor=3"),
+        ("encoder", {"subsampling_factor": 16}, "subsampling_factor=16"),
+        ("encoder", {"conv_kernel_size": 8}, "conv_kernel_size=8"),
+        ("encoder", {"conv_context_size": [4, 5]}, "conv_context_size=[4, 5]"),
+        ("encoder", {"conv_context_size": "both"}, "'conv_context_size'"),
+        ("encoder", {"n_heads": 5}, "d_model=64 does not split over n_heads=5"),
+        ("encoder", {"n_layers": 0}, "n_layers=0"),
+        ("encoder", {"att_context_size": [5, -2]}, "att_context_size=[5, -2]"),
+        (
+            "encoder",
+            {"att_context_style": "chunked_limited", "att_context_size": [4, -1]},
+            "att_context_style='chunked_limited' with att_context_size=[4, -1]",
+        ),
+        ("encoder", {"ff_expansion_factor": 1.5}, "'ff_expansion_factor' expected int"),
+        ("preprocessor", {"log_zero_guard_value": 0.0}, "log_zero_guard_value=0.0"),
+        ("preprocessor", {"window_size": 0.05}, "n_fft=512 with n_window_size=800"),
+        ("preprocessor", {"window_stride": None}, "n_window_stride=0"),
+        # What no arithmetic can be done with.
+        ("encoder", {"subsampling_factor": None}, "subsampling_factor=None; it must be a number"),
+        ("encoder", {"att_context_size": 4}, "att_context_size=4"),
+        ("encoder", {"att_context_size": [4]}, "att_context_size=[4]"),
+        ("preprocessor", {"window_size": "wide"}, "window_size='wide'; it must be a number"),
+        ("preprocessor", {"n_window_size": "400"}, "n_window_size='400'; it must be a number"),
+        ("preprocessor", {"log_zero_guard_value": "small"}, "log_zero_guard_value='small'; it must be a number"),
+        ("preprocessor", {"normalize": {"fixed_mean": "low", "fixed_std": [1.0]}}, "fixed_mean that is no list"),
+        ("preprocessor", {"normalize": {"fixed_mean": [0.0], "fixed_std": [1.0]}}, "1 numbers in fixed_mean"),
     ],
 )
 def test_what_is_not_carried_over_is_refused_by_name(section, settings, named, tmp_path):
     archive = change(
         NEMO / "fc_ctc_bpe/model.nemo", tmp_path / "model.nemo", lambda config: config[section].update(settings)
     )
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(convert_nemo.NemoError) as raised:
         AudioBranchModel.from_nemo(archive)
-    assert named in str(raised.value)
+    assert named in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_converter_says_in_one_sentence_that_a_setting_is_impossible(tmp_path, capsys):
+    def change_kernel(config):
+        config["encoder"]["conv_kernel_size"] = 8
+
+    archive = change(NEMO / "fc_local4/model.nemo", tmp_path / "model.nemo", change_kernel)
+    assert convert_nemo.main([str(archive), str(tmp_path / "new")]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "The archive has a setting that is not supported: conv_kernel_size=8 has no middle: give an odd number."
+    ]
+
+
+def test_bad_settings_of_the_caller_are_not_blamed_on_the_archive():
+    with pytest.raises(StrictDataclassError, match="num_segments=0"):
+        AudioBranchModel.from_nemo(NEMO / "fc_local4/model.nemo", num_segments=0)
+
+
+@pytest.mark.parametrize(
+    ("missing", "settings"),
+    [
+        ("window", {"window": "hamming"}),
+        ("window", {"window": "none"}),
+        ("fb", {"lowfreq": 60}),
+        ("fb", {"highfreq": 7000}),
+        ("fb", {"mel_norm": None}),
+    ],
+)
+def test_a_window_or_filters_that_an_archive_lacks_are_the_usual_ones_or_refused(missing, settings, tmp_path):
+    def forget(weights):
+        del weights[f"preprocessor.featurizer.{missing}"]
+
+    source = NEMO / "fc_local4/model.nemo"
+    log_mel = AudioBranchModel.from_nemo(change(source, tmp_path / "usual.nemo", change_weights=forget)).log_mel
+    for name, value in log_mel.constants().items():
+        assert torch.equal(getattr(log_mel, name), value)
+    archive = change(source, tmp_path / "own.nemo", lambda config: config["preprocessor"].update(settings), forget)
+    with pytest.raises(convert_nemo.NemoError) as raised:
+        AudioBranchModel.from_nemo(archive)
+    ((name, value),) = settings.items()
+    assert f"{name}={value!r}" in str(raised.value) and f"featurizer.{missing}" in str(raised.value)
 
 
 def rename(old, new):
