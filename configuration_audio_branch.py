@@ -199,6 +199,11 @@ class AudioBranchConfig(PreTrainedConfig):
                     f"apply_spec_augment=True is impossible with encoder_config: {encoder.model_type} has no "
                     f"SpecAugment of its own."
                 )
+            if self.use_weighted_layer_sum and getattr(encoder, "add_adapter", False):
+                raise ValueError(
+                    "use_weighted_layer_sum=True is impossible with an encoder_config that has add_adapter=True: the "
+                    "adapter's frames are fewer than the layers'."
+                )
             if self.encoder_extractor is None:
                 self.encoder_extractor = _default_extractor(encoder)
         self.sample_rate = self.encoder_extractor["sampling_rate"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import AutoFeatureExtractor, AutoModel, PreTrainedModel
+from transformers import AutoFeatureExtractor, PreTrainedModel
 from transformers import initialization as init
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -30,8 +30,8 @@ from .pretrained_encoder import (
     PretrainedEncoder,
     Recorded,
     RecordedAttention,
-    encoder_part,
     encoder_settings,
+    load_encoder,
     trusted_code,
 )
 from .spec_augment import spec_augment
@@ -241,6 +241,26 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         return model
 
     @classmethod
+    def from_parakeet(cls, repository, **settings_and_download) -> "AudioBranchModel":
+        """The encoder and front end of a Parakeet checkpoint in Transformers' format, as our own encoder.
+
+        Args:
+            repository: A Hub repository or a folder, such as nvidia/parakeet-ctc-1.1b.
+            **settings_and_download: As in `from_encoder`.
+
+        Raises:
+            ValueError, OSError: As in `from_encoder`.
+        """
+        try:  # in a try, so that checkpoints don't seem to require the package
+            from modeling_audio_branch.convert_parakeet import load_parakeet
+        except ImportError as error:
+            raise ImportError("from_parakeet needs the audio-branch package, not a checkpoint's code alone.") from error
+        download = {name: settings_and_download.pop(name) for name in DOWNLOAD if name in settings_and_download}
+        model = load_parakeet(repository, download, **settings_and_download)
+        logger.warning(NEW_POOLING, repository)
+        return model
+
+    @classmethod
     def from_encoder(
         cls, repository, feature_extractor=None, trust_remote_code: bool = False, **settings_and_download
     ) -> "AudioBranchModel":
@@ -263,18 +283,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             feature_extractor = AutoFeatureExtractor.from_pretrained(
                 repository, trust_remote_code=trust_remote_code, **download
             )
-        whole, loading = AutoModel.from_pretrained(
-            repository, trust_remote_code=trust_remote_code, dtype=torch.float32, output_loading_info=True, **download
-        )
-        encoder = encoder_part(whole)
-        prefix = next(name for name, module in whole.named_modules() if module is encoder)
-        missing = [
-            key
-            for key in sorted(loading["missing_keys"])
-            if key.startswith(prefix) and not key.endswith("masked_spec_embed")
-        ]
-        if missing:
-            raise ValueError(f"{repository} holds no weights for {', '.join(missing)}: random ones would be of no use.")
+        encoder = load_encoder(repository, trust_remote_code=trust_remote_code, **download)
         config = AudioBranchConfig(
             **encoder_settings(encoder), encoder_extractor=feature_extractor.to_dict(), **settings_and_download
         )

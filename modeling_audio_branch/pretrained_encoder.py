@@ -44,6 +44,18 @@ def encoder_part(model: PreTrainedModel) -> PreTrainedModel:
     return model.get_encoder() if has_parts else model
 
 
+def load_encoder(repository, **download) -> PreTrainedModel:
+    """The audio encoder in a repository or folder, in float32; a ValueError if it lacks some weights."""
+    whole, loading = AutoModel.from_pretrained(repository, dtype=torch.float32, output_loading_info=True, **download)
+    encoder = encoder_part(whole)
+    prefix = next(name for name, module in whole.named_modules() if module is encoder)
+    # What SpecAugment writes over masked frames is often left out, for it is learned in training alone.
+    missing = [key for key in loading["missing_keys"] if key.startswith(prefix) and "masked_spec_embed" not in key]
+    if missing:
+        raise ValueError(f"{repository} holds no weights for {', '.join(sorted(missing))}; random ones are of no use.")
+    return encoder
+
+
 def encoder_settings(encoder: PreTrainedModel) -> dict:
     """What [`AudioBranchConfig`] must know of an encoder; one with its own code says it in this way alone."""
     config = encoder.config
@@ -136,11 +148,14 @@ class PretrainedEncoder(nn.Module):
         return found
 
     def freeze_unused(self):
-        """Parameters that no forward pass reads: data-parallel training waits for their gradients for ever."""
+        """Stops training parameters that get no gradient, for which data-parallel training would wait in vain."""
+        kind = self.model.config.model_type
         for name, parameter in self.model.named_parameters():
-            fixed = name.endswith("embed_positions.weight") and self.config.encoder_config.model_type == "whisper"
-            unused = name.endswith("masked_spec_embed") and not self.config.apply_spec_augment
-            if fixed or unused:
+            if (
+                (name.endswith("masked_spec_embed") and not self.config.apply_spec_augment)
+                or (kind == "whisper" and name.startswith("embed_positions."))  # fixed sinusoids
+                or (kind == "wav2vec2-conformer" and ".pos_conv_embed." in name)  # made, but not used
+            ):
                 parameter.requires_grad_(False)
 
     def forward(
@@ -185,7 +200,8 @@ class PretrainedEncoder(nn.Module):
         last_hidden_state = last_hidden_state * zero_padding
         to_pool = last_hidden_state
         if output.hidden_states is not None:
-            hidden_states = [self._over_time(states) for states in output.hidden_states]
+            # The last is what follows the final norm, if there is one.
+            hidden_states = [*map(self._over_time, output.hidden_states[:-1]), last_hidden_state]
             for previous, current in zip(hidden_states, hidden_states[1:], strict=False):
                 self.recorded(previous, current)
             if layer_weights is not None:

@@ -1,0 +1,98 @@
+"""Parakeet checkpoints in Transformers' format as our own encoder: the same architecture, so the same numbers.
+
+Not shipped with checkpoints; see [`AudioBranchModel.from_parakeet`].
+"""
+
+import re
+
+import torch
+from transformers import AutoFeatureExtractor, ParakeetEncoder, ParakeetFeatureExtractor
+
+from .configuration_audio_branch import AudioBranchConfig
+from .modeling_audio_branch import AudioBranchModel
+from .pretrained_encoder import load_encoder
+
+# Transformers' names of the weights and ours; the first pattern that matches a key counts.
+RENAMED = [
+    (r"(layers\.\d+\.)norm_self_att\.(.*)", r"\1norm_self_attn.\2"),
+    (r"(layers\.\d+\.conv\.)pointwise_conv([12])\.(.*)", r"\1pointwise\2.\3"),
+    (r"(layers\.\d+\.conv\.)depthwise_conv\.(.*)", r"\1depthwise.\2"),
+]
+PROJECTION = re.compile(r"(layers\.\d+\.self_attn\.)([qkv])_proj\.(weight|bias)")
+SUBSAMPLING = re.compile(r"subsampling\.layers\.(\d+)\.(.*)")
+
+
+def encoder_settings(config) -> dict:
+    """A ParakeetEncoderConfig in the names of [`AudioBranchConfig`]; refuses what our encoder does not compute."""
+    required = {
+        "hidden_act": "silu",
+        "subsampling_conv_kernel_size": 3,
+        "subsampling_conv_stride": 2,
+        "convolution_bias": config.attention_bias,
+    }
+    for name, value in required.items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"The Parakeet checkpoint has {name}={getattr(config, name)!r}, and our encoder supports only "
+                f"{value!r}; AudioBranchModel.from_encoder runs Transformers' own."
+            )
+    if config.intermediate_size % config.hidden_size:
+        raise ValueError(
+            f"The Parakeet checkpoint has intermediate_size={config.intermediate_size}, which is no multiple of "
+            f"hidden_size={config.hidden_size}; AudioBranchModel.from_encoder runs Transformers' own."
+        )
+    return {
+        "num_layers": config.num_hidden_layers,
+        "d_model": config.hidden_size,
+        "num_heads": config.num_attention_heads,
+        "ff_expansion_factor": config.intermediate_size // config.hidden_size,
+        "subsampling": "dw_striding",
+        "subsampling_factor": config.subsampling_factor,
+        "subsampling_channels": config.subsampling_conv_channels,
+        "position_embedding": "relative",
+        "conv_kernel_size": config.conv_kernel_size,
+        "conv_norm": "batch",
+        "use_bias": config.attention_bias,
+        "scale_input": config.scale_input,
+        "dropout": config.dropout,
+        "n_mels": config.num_mel_bins,
+    }
+
+
+def encoder_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights of a ParakeetEncoder under our names."""
+    renamed, projections = {}, {}
+    for key, value in weights.items():
+        if match := PROJECTION.fullmatch(key):  # queries, keys and values are one matrix of ours
+            projections.setdefault(f"{match[1]}qkv_proj.{match[3]}", {})[match[2]] = value
+            continue
+        for pattern, replacement in RENAMED:
+            key = re.sub(f"^{pattern}$", replacement, key)
+        if match := SUBSAMPLING.fullmatch(key):  # numbered with the ReLUs between them: 0 | 2, 3 | 5, 6
+            stage, position = divmod(int(match[1]) + 1, 3) if int(match[1]) else (0, 0)
+            key = f"subsampling.stages.{stage}.{position}.{match[2]}"
+        if key.endswith(("pointwise1.weight", "pointwise2.weight")):
+            value = value.squeeze(-1)  # a convolution over one frame is a linear layer
+        renamed[key] = value
+    return renamed | {key: torch.cat([parts[part] for part in "qkv"]) for key, parts in projections.items()}
+
+
+def load_parakeet(repository, download: dict, **overrides) -> AudioBranchModel:
+    """The model of a Parakeet checkpoint; see [`AudioBranchModel.from_parakeet`]."""
+    extractor = AutoFeatureExtractor.from_pretrained(repository, **download)
+    encoder = load_encoder(repository, **download)
+    if not (isinstance(encoder, ParakeetEncoder) and isinstance(extractor, ParakeetFeatureExtractor)):
+        raise ValueError(
+            f"{repository} holds a {type(encoder).__name__} with a {type(extractor).__name__}; only Parakeet becomes "
+            f"our own encoder, and AudioBranchModel.from_encoder runs others."
+        )
+    settings = encoder_settings(encoder.config) | {
+        "sample_rate": extractor.sampling_rate,
+        "n_fft": extractor.n_fft,
+        "hop_length": extractor.hop_length,
+        "win_length": extractor.win_length,
+        "preemphasis": extractor.preemphasis or 0.0,
+    }
+    model = AudioBranchModel(AudioBranchConfig(**(settings | overrides))).eval()
+    model.encoder.load_state_dict(encoder_weights(encoder.state_dict()))
+    return model

@@ -1,0 +1,621 @@
+"""Other encoders of Transformers under our pooling: small random models of every class that the README names."""
+
+import copy
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import pad, random_clips
+from fresh_process import run_fresh
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from test_laws import assert_same_clips
+from torch.nn import functional as F
+from transformers import (
+    ASTConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    DataCollatorWithPadding,
+    HubertConfig,
+    ParakeetCTCConfig,
+    ParakeetEncoder,
+    ParakeetEncoderConfig,
+    ParakeetFeatureExtractor,
+    ParakeetForCTC,
+    Wav2Vec2BertConfig,
+    Wav2Vec2Config,
+    Wav2Vec2ConformerConfig,
+    WavLMConfig,
+    WhisperConfig,
+)
+from transformers.utils import logging as transformers_logging
+
+from modeling_audio_branch import (
+    AudioBranchConfig,
+    AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
+    AudioBranchModel,
+    convert_parakeet,
+)
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+CONVOLUTIONS = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+WHISPER = {
+    **{"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "num_mel_bins": 20},
+    **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48, "vocab_size": 8, "pad_token_id": 0},
+    **{"bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 100},  # 2 s
+}
+INVARIANT = {
+    "wav2vec2": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
+    "hubert": lambda: HubertConfig(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
+    "wavlm": lambda: WavLMConfig(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
+    "wav2vec2-bert": lambda: Wav2Vec2BertConfig(**SIZES),
+    "whisper": lambda: WhisperConfig(**WHISPER),
+    "parakeet": lambda: ParakeetEncoderConfig(**SIZES, subsampling_conv_channels=8),
+    "ast": lambda: ASTConfig(**SIZES, max_length=208, num_mel_bins=36),  # 2.08 s
+}
+DEPENDENT = {
+    "wav2vec2, group norm": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS),
+    "hubert, group norm": lambda: HubertConfig(**SIZES, **CONVOLUTIONS),
+    "wavlm, group norm": lambda: WavLMConfig(**SIZES, **CONVOLUTIONS),
+    "wav2vec2-conformer": lambda: Wav2Vec2ConformerConfig(**SIZES, **CONVOLUTIONS),
+    "wav2vec2, adapter": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS, **LAYER_NORM, add_adapter=True),
+}
+ENCODERS = INVARIANT | DEPENDENT
+TARGET_MODULES = {  # the README's table
+    **dict.fromkeys(["wav2vec2", "hubert", "wavlm", "whisper"], ["q_proj", "k_proj", "v_proj", "out_proj"]),
+    **dict.fromkeys(["wav2vec2-bert", "wav2vec2-conformer"], ["linear_q", "linear_k", "linear_v", "linear_out"]),
+    **dict.fromkeys(["parakeet", "ast"], ["q_proj", "k_proj", "v_proj", "o_proj"]),
+}
+SMALL = {"num_segments": 4, "feature_dim": 12, "num_heads": 2}
+
+
+def make(name, model_class=AudioBranchModel, seed=0, **choices):
+    """A model on a random encoder, in eval mode."""
+    torch.manual_seed(seed)
+    model = model_class(AudioBranchConfig(encoder_config=ENCODERS[name](), **(SMALL | choices))).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory):
+    """For each encoder a folder as it comes from the Hub: the whole model and its feature extractor."""
+    folders = {}
+    for name, make_config in ENCODERS.items():
+        folders[name] = tmp_path_factory.mktemp("encoder")
+        torch.manual_seed(1)
+        config = make_config()
+        if name == "parakeet":  # published with a CTC head
+            model = ParakeetForCTC(ParakeetCTCConfig(encoder_config=config, vocab_size=8, pad_token_id=7))
+        else:
+            model = AutoModel.from_config(config)
+        model.save_pretrained(folders[name])
+        settings = AudioBranchConfig(encoder_config=make_config()).encoder_extractor
+        AudioBranchFeatureExtractor(encoder_extractor=settings)._encoder_features.extractor.save_pretrained(
+            folders[name]
+        )
+    return folders
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_frames_are_those_of_the_encoder_and_extractor_in_the_repository(name, repositories):
+    model = AudioBranchModel.from_encoder(repositories[name], **SMALL)
+    theirs, extractor = [
+        auto.from_pretrained(repositories[name]) for auto in (AutoModel, AutoFeatureExtractor)
+    ]  # fmt: skip
+    if name == "whisper" or name == "parakeet":
+        theirs = theirs.get_encoder()
+    clip = random_clips([20000])[0]
+    with torch.no_grad():
+        output = model(clip[None])
+        inputs = extractor(clip.numpy(), sampling_rate=16000, return_tensors="pt", return_attention_mask=True)
+        if name in ("whisper", "ast"):
+            inputs.pop("attention_mask", None)
+        expected = theirs.eval()(**inputs).last_hidden_state
+    if name == "ast":  # (207 - 16) // 10 + 1 patches in time, of 3 bands
+        expected = expected[:, 2:].unflatten(1, (3, 20)).mean(1)
+    frames = int(output.attention_mask.sum())
+    assert frames == {"whisper": 63, "parakeet": 16, "ast": 11, "wav2vec2-bert": 61, "wav2vec2, adapter": 8}.get(
+        name, 62
+    )
+    got = output.last_hidden_state[0, :frames]
+    torch.testing.assert_close(got, expected[0, :frames], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_shapes_and_times(name):
+    model = make(name)
+    clips = random_clips([16000, 30000])
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    with torch.no_grad():
+        output = model(**extractor(clips, sampling_rate=16000, return_tensors="pt"), output_hidden_states=True)
+    frames = output.attention_mask.shape[1]
+    assert output.segment_features.shape == (2, 4, 12) and output.pooler_output.shape == (2, 12)
+    assert output.last_hidden_state.shape == (2, frames, 32)
+    layer_frames = output.hidden_states[0].shape[1]  # an adapter has fewer frames than the layers
+    assert [states.shape[1] for states in output.hidden_states] == [layer_frames, layer_frames, frames]
+    assert layer_frames == frames or "adapter" in name
+    torch.testing.assert_close(output.hidden_states[-1], output.last_hidden_state)
+    times = output.segment_times
+    assert (times[:, 0, 0] == 0).all() and torch.equal(times[:, 1:, 0], times[:, :-1, 1])
+    expected = torch.tensor([1.0, 1.875])  # whole steps: 20 ms of W2V-BERT, and AST's and its window of 25 ms
+    torch.testing.assert_close(times[:, -1, 1], expected, atol=0.036, rtol=0)
+
+
+lengths = st.lists(st.one_of(st.integers(900, 20000), st.sampled_from([0, 1, 800])), min_size=2, max_size=3)
+
+
+@pytest.mark.parametrize("name", INVARIANT)
+@given(lengths, st.sampled_from(["attention", "avg", "max", "learnable"]))
+@settings(max_examples=6)
+def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(name, lengths, pooling):
+    model = make(name, pooling_type=pooling)
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    clips = random_clips(lengths)
+    waveform, mask = pad([F.pad(clip, (0, max(0, 1 - len(clip)))) for clip in clips])
+    mask[:, 0] *= torch.tensor([length > 0 for length in lengths])
+    with torch.no_grad():
+        alone = [model(clip[None]) for clip in clips]
+        assert_same_clips(model(waveform, attention_mask=mask), alone)
+        assert_same_clips(model(**extractor(clips, sampling_rate=16000, return_tensors="pt")), alone)
+        for single, length in zip(alone, lengths, strict=True):
+            assert (single.segment_mask == int(length > 0)).all()
+
+
+@pytest.mark.parametrize("name", DEPENDENT)
+def test_an_encoder_that_sees_padding_says_so_once_and_is_exact_on_demand(name, caplog):
+    model = make(name)
+    clips = [clip.numpy() for clip in random_clips([16000, 9000, 16000, 4000])]
+    transformers_logger = transformers_logging.get_logger("transformers")
+    transformers_logger.warning_once.cache_clear()
+    transformers_logging.enable_propagation()
+    with caplog.at_level(logging.WARNING):
+        exact = model.encode(clips, sampling_rate=16000, exact=True)
+        assert not caplog.records
+        for _ in range(2):
+            padded = model.encode(clips, sampling_rate=16000)
+    transformers_logging.disable_propagation()
+    assert len([record for record in caplog.records if "exact=True" in record.message]) == 1
+    alone = torch.stack([model.encode(clip, sampling_rate=16000).segment_features for clip in clips])
+    torch.testing.assert_close(exact.segment_features, alone, atol=1e-5, rtol=0)
+    assert (padded.segment_features - alone).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_what_lies_in_the_padding_never_matters(name):
+    model = make(name)
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    clips = random_clips([12000, 5000])
+    with torch.no_grad():
+        waveform, mask = pad(clips)
+        inputs = extractor(clips, sampling_rate=16000, return_tensors="pt")
+        doors = [({"input_features": waveform, "attention_mask": mask}, "input_features")]
+        if name not in ("whisper", "ast"):  # of which what follows the clip is input, made by their extractors
+            doors.append((inputs, next(iter(inputs))))
+        for door, key in doors:
+            clean = model(**door)
+            for value in (1e4, float("nan"), -float("inf")):
+                masked = door["attention_mask"] == 0
+                masked = masked if door[key].ndim == 2 else masked[..., None]
+                dirty = model(**(dict(door) | {key: door[key].masked_fill(masked, value)}))
+                for output, expected in clean.items():
+                    torch.testing.assert_close(dirty[output], expected, atol=0, rtol=0, msg=output)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_extractor_takes_every_form_of_audio(name, tmp_path):
+    extractor = AudioBranchFeatureExtractor.from_model_config(AudioBranchConfig(encoder_config=ENCODERS[name]()))
+    samples = (random_clips([9000])[0] * 2**14).to(torch.int16).numpy()
+    soundfile.write(tmp_path / "clip.wav", samples, 16000)
+    expected = extractor(samples.astype(np.float32) / 2**15, sampling_rate=16000, return_tensors="pt")
+    forms = [
+        str(tmp_path / "clip.wav"),
+        (tmp_path / "clip.wav").read_bytes(),
+        {"array": samples, "sampling_rate": 16000},
+        {"array": np.stack([samples, samples]), "sampling_rate": 16000},
+    ]
+    for form in forms:
+        got = extractor(form, return_tensors="pt")
+        for key, value in expected.items():
+            torch.testing.assert_close(got[key], value, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="pass sampling_rate="):
+        extractor(samples)
+    longer = extractor(samples, sampling_rate=16000, padding="max_length", max_length=16000, return_tensors="pt")
+    assert torch.equal(longer["attention_mask"].sum(-1), expected["attention_mask"].sum(-1))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_what_is_saved_loads_equal_to_the_bit_and_in_a_fresh_process(name, repositories, tmp_path):
+    model = AudioBranchModel.from_encoder(repositories[name], **SMALL)
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    for saved in (model, extractor):
+        saved.save_pretrained(tmp_path / "saved")
+    loaded = AudioBranchModel.from_pretrained(tmp_path / "saved")
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+    buffers = dict(model.named_buffers())
+    for key, value in [*loaded.state_dict().items(), *loaded.named_buffers()]:
+        assert torch.equal(value, buffers[key] if key in buffers else model.state_dict()[key]), key
+    clip = random_clips([16000])[0]
+    torch.save(clip, tmp_path / "clip.pt")
+    code = f"""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel, pipeline
+    folder, again = {str(tmp_path / "saved")!r}, {str(tmp_path / "again")!r}
+    clip = torch.load({str(tmp_path / "clip.pt")!r})
+    for repeat in range(2):
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
+        with torch.no_grad():
+            features = model(**extractor(clip, sampling_rate=16000, return_tensors="pt")).segment_features
+        print(features.double().sum().item())
+        for saved in (model, extractor):
+            saved.save_pretrained(again)
+        folder = again
+    embed = pipeline("audio-segment-embedding", model=again, trust_remote_code=True)
+    print(embed({{"array": clip.numpy(), "sampling_rate": 16000}})["segment_features"].astype("float64").sum())
+    """
+    totals = [float(line) for line in run_fresh(code, tmp_path).split()]
+    with torch.no_grad():
+        expected = model(clip[None]).segment_features.double().sum().item()
+    assert totals == pytest.approx([expected] * 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_outputs_and_gradients_are_finite_for_edge_lengths_and_silence(name):
+    model = make(name, AudioBranchForAudioClassification).train()
+    clips = [torch.zeros(0), torch.ones(1), *random_clips([159, 160, 399, 400, 800]), torch.zeros(9000)]
+    clips.append(torch.full((9000,), 0.5))
+    waveform, mask = pad(clips)
+    loss = model(waveform, attention_mask=mask, labels=torch.zeros(len(clips), dtype=torch.long)).loss
+    loss.backward()
+    assert loss.isfinite()
+    for key, parameter in model.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), key
+    with torch.no_grad():
+        for clip in clips:
+            assert model.eval()(clip[None]).logits.isfinite().all()
+        output = model.to(torch.bfloat16).audio_branch(waveform, mask)
+        assert output.segment_features.isfinite().all() and output.segment_features.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_eager_attention_equals_sdpa(name):
+    model = make(name)
+    waveform, mask = pad(random_clips([12000, 5000]))
+    with torch.no_grad():
+        model.set_attn_implementation("sdpa")
+        expected = model(waveform, mask)
+        model.set_attn_implementation("eager")
+        assert model.encoder.model.config._attn_implementation == "eager"
+        got = model(waveform, mask, output_attentions=True)
+    torch.testing.assert_close(got.segment_features, expected.segment_features, atol=2e-5, rtol=0)
+    assert len(got.attentions) == 2 and all(isinstance(each, torch.Tensor) for each in got.attentions)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_training_step_moves_all_that_trains_and_nothing_frozen(name, frozen):
+    model = make(name, AudioBranchForAudioClassification, freeze_encoder=frozen, num_labels=3, dropout=0.0).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    waveform, mask = pad(random_clips([9000, 20000]))
+    model(waveform, mask, labels=torch.tensor([0, 2])).loss.backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+    optimizer.step()
+    for key, value in model.state_dict().items():
+        if frozen and ".encoder." in key:
+            assert torch.equal(value, before[key]), key
+    moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert any(".encoder." in key for key in moved) != frozen
+    assert any(".pooling." in key for key in moved) and any("classifier" in key for key in moved)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_parts_of_an_encoder_freeze_by_the_same_words_as_ours(name):
+    model = make(name)
+    model.freeze("front_end")
+    encoder = model.encoder
+    trains = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    assert any("layers" in key or ".layer." in key for key in trains)
+    assert all(not parameter.requires_grad for part in encoder.front_end for parameter in part.parameters())
+    model.freeze(1)
+    model.train()
+    assert not any(parameter.requires_grad for parameter in encoder.layers[0].parameters())
+    assert not encoder.layers[0].training and encoder.layers[1].training
+    model.unfreeze("encoder")
+    assert {key for key, parameter in model.named_parameters() if parameter.requires_grad} >= trains
+    assert encoder.layers[0].training and not model.frozen_modules
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_lora_trains_by_the_readmes_target_modules(name):
+    model = make(name, AudioBranchForAudioClassification, num_labels=3, dropout=0.0)
+    targets = TARGET_MODULES[name.split(",")[0]]
+
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert all(f"`{target}`" in readme for target in targets)
+    config = LoraConfig(
+        target_modules=rf".*\.encoder\..*\.({'|'.join(targets)})",
+        modules_to_save=["audio_branch.pooling", "audio_branch.projection", "classifier"],
+        r=2,
+    )
+    tuned = get_peft_model(model, config).train()
+    adapted = {key.split(".lora_")[0] for key, _ in tuned.named_parameters() if ".lora_" in key and ".encoder." in key}
+    assert len(adapted) == 2 * len(targets)  # in both layers, and nowhere else in the encoder
+    waveform, mask = pad(random_clips([9000, 20000]))
+    tuned(input_features=waveform, attention_mask=mask, labels=torch.tensor([0, 2])).loss.backward()
+    for key, parameter in tuned.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_trainers_collator_pads_the_extractors_rows(name):
+    model = make(name)
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    clips = random_clips([9000, 20000])
+    rows = [{k: v[0] for k, v in extractor(clip, sampling_rate=16000).items()} for clip in clips]
+    batch = DataCollatorWithPadding(extractor)(rows)
+    expected = extractor(clips, sampling_rate=16000, return_tensors="pt")
+    with torch.no_grad():
+        got, expected = model(**batch), model(**expected)
+    torch.testing.assert_close(got.segment_features, expected.segment_features, atol=1e-5, rtol=0)
+    assert torch.equal(got.segment_mask, expected.segment_mask)
+
+
+def test_segments_of_a_fixed_length_encoder_cover_the_clip_and_not_the_padding():
+    for name in ("whisper", "ast"):
+        model = make(name, pooling_type="avg", use_temporal_encoding=False)
+        clip = random_clips([16000])[0]
+        with torch.no_grad():
+            output = model(clip[None])
+            frames = int(output.attention_mask.sum())
+            pooled = F.adaptive_avg_pool1d(output.last_hidden_state[:, :frames].transpose(1, 2), 4).transpose(1, 2)
+            torch.testing.assert_close(output.segment_features, model.projection(pooled))
+        assert frames < 0.6 * output.attention_mask.shape[1]
+
+
+def test_a_weighted_layer_sum_starts_as_the_mean_of_all_hidden_states():
+    model = make("wav2vec2", use_weighted_layer_sum=True, pooling_type="avg", use_temporal_encoding=False)
+    with torch.no_grad():
+        model.layer_weights.zero_()
+        output = model(random_clips([16000])[0][None], output_hidden_states=True)
+        mean = torch.stack(output.hidden_states).mean(0)
+        pooled = F.adaptive_avg_pool1d(mean.transpose(1, 2), 4).transpose(1, 2)
+        torch.testing.assert_close(output.segment_features, model.projection(pooled), atol=1e-5, rtol=0)
+
+
+def test_spec_augment_is_the_encoders_own_and_off_by_default():
+    quiet, loud = make("wav2vec2"), make("wav2vec2", apply_spec_augment=True)
+    assert not quiet.encoder.model.config.apply_spec_augment and loud.encoder.model.config.apply_spec_augment
+    assert not quiet.encoder.model.masked_spec_embed.requires_grad
+    assert loud.encoder.model.masked_spec_embed.requires_grad
+    for name in ("whisper", "parakeet", "ast"):
+        with pytest.raises(ValueError, match="no SpecAugment of its own"):
+            AudioBranchConfig(encoder_config=ENCODERS[name](), apply_spec_augment=True)
+
+
+def test_the_given_configuration_is_not_changed():
+    given_config = Wav2Vec2Config(**SIZES, **CONVOLUTIONS)
+    before = copy.deepcopy(given_config.to_dict())
+    AudioBranchModel(AudioBranchConfig(encoder_config=given_config, **SMALL))
+    assert given_config.to_dict() == before
+
+
+def test_a_clip_too_long_for_the_encoder_is_refused_by_its_number():
+    model = make("whisper")
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    clips = [clip.numpy() for clip in random_clips([9000, 40000, 8000])]
+    for call in (lambda: extractor(clips, sampling_rate=16000), lambda: model.encode(clips, sampling_rate=16000)):
+        with pytest.raises(ValueError, match=r"^Clip 1 of the batch is 2\.5 s long, .* at most 2\.0 s; cut it"):
+            call()
+    cut = extractor(clips, sampling_rate=16000, truncation=True, return_tensors="pt")
+    assert cut["attention_mask"].sum(-1).tolist() == [57, 200, 50]
+
+
+def test_missing_weights_are_not_replaced_by_random_ones(tmp_path, repositories):
+    from safetensors.torch import load_file, save_file
+
+    for file in repositories["wav2vec2"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["encoder.layers.1.attention.q_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"no weights for encoder\.layers\.1\.attention\.q_proj\.weight"):
+        AudioBranchModel.from_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder_config": {"model_type": "unheard_of"}}, "from_encoder"),
+        ({"encoder_config": Wav2Vec2Config(), "encoder_extractor": {"feature_extractor_type": "Nothing"}}, "Nothing"),
+        ({"encoder_config": Wav2Vec2Config(), "encoder_extractor": {"feature_extractor_type": "os"}}, "'os'"),
+    ],
+)
+def test_what_is_impossible_is_refused_in_a_sentence(settings, message):
+    settings = copy.deepcopy(settings)
+    if "encoder_extractor" in settings:
+        settings["encoder_extractor"]["sampling_rate"] = 16000
+    with pytest.raises(ValueError, match=message):
+        AudioBranchModel(AudioBranchConfig(**settings))
+
+
+CUSTOM_CODE = {
+    "configuration_tiny_encoder.py": """
+        from transformers import PreTrainedConfig
+
+        class TinyEncoderConfig(PreTrainedConfig):
+            model_type = "tiny_encoder"
+            hidden_size: int = 16
+            num_hidden_layers: int = 1
+        """,
+    "tiny_layer.py": """
+        from torch import nn
+
+        class TinyLayer(nn.Linear):
+            pass
+        """,
+    "modeling_tiny_encoder.py": """
+        import torch
+        from torch import nn
+        from transformers import PreTrainedModel
+        from transformers.modeling_outputs import BaseModelOutput
+        from .configuration_tiny_encoder import TinyEncoderConfig
+        from .tiny_layer import TinyLayer
+
+        class TinyEncoder(PreTrainedModel):
+            config_class = TinyEncoderConfig
+            main_input_name = "input_values"
+
+            def __init__(self, config):
+                super().__init__(config)
+                self.layers = nn.ModuleList([TinyLayer(320, config.hidden_size)])
+                self.post_init()
+
+            def _get_feat_extract_output_lengths(self, lengths):
+                return lengths // 320
+
+            def forward(self, input_values, attention_mask=None, output_hidden_states=False, **kwargs):
+                frames = input_values[:, : input_values.shape[1] // 320 * 320].unflatten(1, (-1, 320))
+                return BaseModelOutput(last_hidden_state=self.layers[0](frames))
+        """,
+    "save.py": """
+        import sys
+        sys.path.insert(0, sys.argv[1] + "/..")
+        import torch
+        from code_of_encoder.configuration_tiny_encoder import TinyEncoderConfig
+        from code_of_encoder.modeling_tiny_encoder import TinyEncoder
+        from transformers import Wav2Vec2FeatureExtractor
+        TinyEncoderConfig.register_for_auto_class()
+        TinyEncoder.register_for_auto_class("AutoModel")
+        torch.manual_seed(0)
+        TinyEncoder(TinyEncoderConfig()).save_pretrained(sys.argv[2])
+        Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(sys.argv[2])
+        """,
+}
+
+
+def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(tmp_path):
+    import subprocess
+    import sys
+    import textwrap
+
+    source, repository = tmp_path / "code_of_encoder", tmp_path / "repository"
+    source.mkdir()
+    for file, code in CUSTOM_CODE.items():
+        (source / file).write_text(textwrap.dedent(code))
+    subprocess.run([sys.executable, str(source / "save.py"), str(source), str(repository)], check=True)
+
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        AudioBranchModel.from_encoder(repository)
+    model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
+    clip = random_clips([16000])[0]
+    with torch.no_grad():
+        output = model(clip[None])
+    assert output.last_hidden_state.shape == (1, 50, 16)
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        saved.save_pretrained(tmp_path / "saved")
+    assert {"modeling_tiny_encoder.py", "configuration_tiny_encoder.py", "tiny_layer.py"} <= {
+        file.name for file in (tmp_path / "saved").iterdir()
+    }
+    with pytest.raises(ValueError, match="brings its own code"):
+        AudioBranchModel.from_pretrained(tmp_path / "saved")
+    again = AudioBranchModel.from_pretrained(tmp_path / "saved", trust_remote_code=True)
+    with torch.no_grad():
+        assert torch.equal(again(clip[None]).segment_features, output.segment_features)
+
+    torch.save(clip, tmp_path / "clip.pt")
+    for folder in (repository, source):
+        for file in folder.iterdir():
+            if file.is_file():
+                file.unlink()  # all it needs is in the saved folder
+    code = f"""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel
+    folder, clip = {str(tmp_path / "saved")!r}, torch.load({str(tmp_path / "clip.pt")!r})
+    for repeat in range(2):
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
+        with torch.no_grad():
+            inputs = extractor(clip, sampling_rate=16000, return_tensors="pt")
+            print(model(**inputs).segment_features.double().sum().item())
+        folder = {str(tmp_path / "again")!r}
+        for saved in (model, extractor):
+            saved.save_pretrained(folder)
+    """
+    totals = [float(line) for line in run_fresh(code, tmp_path).split()]
+    assert totals == pytest.approx([output.segment_features.double().sum().item()] * 2, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def parakeet(tmp_path_factory):
+    """A Parakeet repository with its encoder, whose every parameter and statistic is random."""
+    folder = tmp_path_factory.mktemp("parakeet")
+    torch.manual_seed(2)
+    config = ParakeetEncoderConfig(**SIZES, subsampling_conv_channels=8, num_mel_bins=40)
+    encoder = ParakeetEncoder(config)
+    with torch.no_grad():
+        for key, value in encoder.state_dict().items():
+            if value.is_floating_point():
+                value += 0.1 * torch.rand_like(value) if "running_var" in key else 0.1 * torch.randn_like(value)
+    encoder.eval().save_pretrained(folder)
+    ParakeetFeatureExtractor(feature_size=40).save_pretrained(folder)
+    return folder, encoder
+
+
+def test_a_parakeet_checkpoint_becomes_our_own_encoder_with_the_same_frames(parakeet):
+    folder, encoder = parakeet
+    model = AudioBranchModel.from_parakeet(folder, **SMALL)
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    clips = random_clips([16000, 40000, 7000])
+    inputs = extractor([clip.numpy() for clip in clips], sampling_rate=16000, return_tensors="pt")
+    waveform, mask = pad(clips)
+    with torch.no_grad():
+        expected = encoder(**inputs)
+        for output in (model(waveform, mask), model(**inputs)):
+            assert torch.equal(output.attention_mask, expected.attention_mask[:, : output.attention_mask.shape[1]])
+            valid = output.attention_mask.bool()
+            got = output.last_hidden_state[valid]
+            torch.testing.assert_close(got, expected.last_hidden_state[valid], atol=1e-5, rtol=0)
+        assert_same_clips(model(waveform, mask), [model(clip[None]) for clip in clips])
+
+
+def test_a_converted_parakeet_needs_no_package_of_ours(parakeet, tmp_path):
+    model = AudioBranchModel.from_parakeet(parakeet[0], **SMALL)
+    model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved" / "convert_parakeet.py").exists()
+    code = f"""
+    import torch
+    from transformers import AutoModel
+    model = AutoModel.from_pretrained({str(tmp_path / "saved")!r}, trust_remote_code=True)
+    print(model(torch.ones(1, 16000)).last_hidden_state.shape)
+    """
+    assert run_fresh(code, tmp_path).strip() == "torch.Size([1, 13, 32])"
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act='relu'"),
+        ({"attention_bias": False}, "convolution_bias=True"),
+        ({"intermediate_size": 40}, "intermediate_size=40"),
+    ],
+)
+def test_a_parakeet_that_our_encoder_does_not_compute_is_refused_by_name(settings, named):
+    with pytest.raises(ValueError, match=named):
+        convert_parakeet.encoder_settings(ParakeetEncoderConfig(**SIZES | settings))
+
+
+def test_from_parakeet_refuses_another_encoder(repositories):
+    with pytest.raises(ValueError, match="holds a Wav2Vec2Model .*from_encoder"):
+        AudioBranchModel.from_parakeet(repositories["wav2vec2"])
