@@ -136,8 +136,10 @@ class LogMel(nn.Module):
         window = F.pad(self.window, (left, self.n_fft - self.win_length - left))
         spectrum = torch.fft.rfft(frames * window)  # (B, T, n_fft // 2 + 1)
         power = torch.view_as_real(spectrum).square().sum(-1)
-        # The tiny number keeps the slope at 0 finite.
-        return power if self.mag_power == 2 else (power + torch.finfo(power.dtype).tiny) ** (self.mag_power / 2)
+        if self.mag_power == 2:
+            return power
+        # A root has an infinite slope at 0: keep 0 out of it. It must stay 0: a tiny log guard would show a tiny root.
+        return (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
 
     def _normalise(self, log_mel, mask, lengths):
         if self.normalize == "none":
