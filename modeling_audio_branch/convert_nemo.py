@@ -8,6 +8,7 @@ written to disk but a temporary copy of the weights. Not shipped with checkpoint
 """
 
 import argparse
+import math
 import re
 import sys
 import tarfile
@@ -196,7 +197,8 @@ def _settings(section: str, given: dict, defaults: dict, required: dict, ignored
     settings = defaults | given
     for name, default in defaults.items():
         value, others = settings[name], NO_NUMBER.get(name, ())
-        if (others or type(default) in (int, float)) and not isinstance(value, (int, float)) and value not in others:
+        number = isinstance(value, (int, float)) and math.isfinite(value)
+        if (others or type(default) in (int, float)) and not number and value not in others:
             raise NemoError(f"The archive's {section} has {name}={value!r}; it must be a number.")
     return settings
 
@@ -239,9 +241,9 @@ def front_end_settings(preprocessor: dict) -> dict:
 def encoder_settings(encoder: dict) -> dict:
     """A NeMo encoder's section in the names of [`AudioBranchConfig`]."""
     nemo = _settings("encoder", encoder, ENCODER_DEFAULTS, ENCODER_REQUIRED, ENCODER_IGNORED, "ConformerEncoder")
-    for name in ("n_layers", "d_model", "feat_in"):
-        if not isinstance(nemo[name], int):
-            raise NemoError(f"The archive's encoder has {name}={nemo[name]!r}; it must be a number.")
+    for name in ("n_layers", "d_model", "n_heads", "feat_in"):
+        if not isinstance(nemo[name], int) or nemo[name] < 1:
+            raise NemoError(f"The archive's encoder has {name}={nemo[name]!r}; it must be a number of at least 1.")
     factor = nemo["subsampling_factor"]
     context = nemo["att_context_size"] or [-1, -1]
     if isinstance(context, list) and isinstance(context[0], list):  # to choose from when streaming: NeMo's is the first

@@ -232,6 +232,7 @@ def test_a_gzip_archive_equals_the_plain_one(tmp_path):
         ("encoder", {"conv_context_size": "both"}, "'conv_context_size'"),
         ("encoder", {"n_heads": 5}, "d_model=64 does not split over n_heads=5"),
         ("encoder", {"n_layers": 0}, "n_layers=0"),
+        ("encoder", {"n_heads": 0}, "n_heads=0"),
         ("encoder", {"att_context_size": [5, -2]}, "att_context_size=[5, -2]"),
         (
             "encoder",
@@ -247,6 +248,7 @@ def test_a_gzip_archive_equals_the_plain_one(tmp_path):
         ("encoder", {"att_context_size": 4}, "att_context_size=4"),
         ("encoder", {"att_context_size": [4]}, "att_context_size=[4]"),
         ("preprocessor", {"window_size": "wide"}, "window_size='wide'; it must be a number"),
+        ("preprocessor", {"window_stride": float("inf")}, "window_stride=inf; it must be a number"),
         ("preprocessor", {"n_window_size": "400"}, "n_window_size='400'; it must be a number"),
         ("preprocessor", {"log_zero_guard_value": "small"}, "log_zero_guard_value='small'; it must be a number"),
         ("preprocessor", {"normalize": {"fixed_mean": "low", "fixed_std": [1.0]}}, "fixed_mean that is no list"),
