@@ -3,12 +3,47 @@
 B batch, L samples, N input steps: samples where the encoder takes the waveform, else frames of a spectrogram.
 """
 
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import transformers
 from torch.nn import functional as F
 from transformers import SequenceFeatureExtractor
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 AST_WINDOW, AST_HOP = 0.025, 0.010  # seconds; fixed in torchaudio's and Transformers' Kaldi filter banks
+DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
+
+_trusted_code = ContextVar("trusted_code", default=None)
+
+
+@contextmanager
+def trusted_code(repository: str, trust_remote_code: bool, **download):
+    """Inside, encoders and extractors may run code of their own, from this repository or folder only, if trusted."""
+    token = _trusted_code.set((repository, download) if trust_remote_code else None)
+    try:
+        yield
+    finally:
+        _trusted_code.reset(token)
+
+
+def class_of_own_code(settings: dict, auto_class: str) -> type:
+    """The class that these settings of an encoder or extractor name under `auto_map`, from the trusted repository."""
+    if _trusted_code.get() is None:
+        name = settings["auto_map"][auto_class]
+        raise ValueError(
+            f"The encoder brings its own code, {name}; read it, then pass trust_remote_code=True to from_pretrained of "
+            f"AudioBranchModel and AudioBranchFeatureExtractor, or to from_encoder, to run it."
+        )
+    repository, download = _trusted_code.get()
+    return get_class_from_dynamic_module(settings["auto_map"][auto_class], repository, **download)
+
+
+def settings_of_own_code(settings: dict) -> dict:
+    """The same settings, with names that point to code beside them: it is saved there, with our checkpoint."""
+    auto_map = {name: reference.split("--")[-1] for name, reference in settings.get("auto_map", {}).items()}
+    return settings | {"auto_map": auto_map}
 
 
 class EncoderFeatures:
@@ -18,20 +53,21 @@ class EncoderFeatures:
     one has no valid step.
 
     Args:
-        settings: `to_dict()` of the feature extractor.
+        extractor: The feature extractor, or its settings (`to_dict()`).
 
     Raises:
         ValueError: One sentence if Transformers has no such feature extractor.
     """
 
-    def __init__(self, settings: dict):
-        kind = settings.get("feature_extractor_type")
-        extractor_class = getattr(transformers, str(kind), None)
-        if not (isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)):
-            raise ValueError(f"Transformers has no feature extractor {kind!r}; give one of its own for audio.")
-        self.extractor = extractor_class.from_dict(settings)
+    def __init__(self, extractor: dict | SequenceFeatureExtractor):
+        self.extractor = self._from_settings(extractor) if isinstance(extractor, dict) else extractor
+        kind = type(self.extractor).__name__
+        self.settings = self.extractor.to_dict()
+        self.has_own_code = type(self.extractor).__module__.startswith("transformers_modules.")
+        if self.has_own_code:
+            self.settings = settings_of_own_code(self.settings)
         self.input_name = self.extractor.model_input_names[0]
-        self.is_waveform = kind == "Wav2Vec2FeatureExtractor"
+        self.is_waveform = self.input_name == "input_values" and kind != "ASTFeatureExtractor"
         self.time_axis = 2 if kind == "WhisperFeatureExtractor" else 1
         rate = self.extractor.sampling_rate
         if self.is_waveform:
@@ -46,6 +82,17 @@ class EncoderFeatures:
         elif kind == "ASTFeatureExtractor":
             self.window, self.hop = int(AST_WINDOW * rate), int(AST_HOP * rate)
             self.max_samples = self.window + self.extractor.max_length * self.hop - 1
+
+    @staticmethod
+    def _from_settings(settings):
+        kind = settings.get("feature_extractor_type")
+        if "AutoFeatureExtractor" in settings.get("auto_map", {}):
+            extractor_class = class_of_own_code(settings, "AutoFeatureExtractor")
+        else:
+            extractor_class = getattr(transformers, str(kind), None)
+        if not (isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)):
+            raise ValueError(f"Transformers has no feature extractor {kind!r}; give the settings of one that it has.")
+        return extractor_class.from_dict(settings)
 
     def check_lengths(self, waves: dict[int, torch.Tensor]):
         """Raises a ValueError of one sentence if a clip, named by its number, is longer than the encoder takes."""

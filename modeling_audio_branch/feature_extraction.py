@@ -4,9 +4,10 @@ from typing import Any
 
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
+from transformers.dynamic_module_utils import custom_object_save
 
 from .audio_input import as_clips, load_audio, pad_batch
-from .encoder_features import EncoderFeatures
+from .encoder_features import DOWNLOAD, EncoderFeatures, trusted_code
 from .log_mel import SETTINGS, LogMel
 
 
@@ -20,8 +21,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: Return the mask of valid frames.
         own_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
         own_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
-        encoder_extractor: Settings of another feature extractor of Transformers (`to_dict()`), which then makes the
-            features (see `encoder_config` of [`AudioBranchConfig`]); the other settings then mean nothing.
+        encoder_extractor: Another feature extractor of Transformers, or its settings (`to_dict()`), for the features
+            (see `encoder_config` of [`AudioBranchConfig`]); the other settings then mean nothing.
         n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
             normalize_deviation: As in [`AudioBranchConfig`].
     """
@@ -46,13 +47,14 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         normalize_deviation: list[float] | None = None,
         own_window: list[float] | None = None,
         own_mel_filters: list[list[float]] | None = None,
-        encoder_extractor: dict | None = None,
+        encoder_extractor: dict | SequenceFeatureExtractor | None = None,
         **kwargs,
     ):
-        self.encoder_extractor = encoder_extractor
+        self.encoder_extractor = None
         self._encoder_features = None
         if encoder_extractor is not None:
             self._encoder_features = EncoderFeatures(encoder_extractor)
+            self.encoder_extractor = self._encoder_features.settings
             theirs = self._encoder_features.extractor  # what `pad` and Trainer's collators read
             feature_size, sampling_rate, padding_value = theirs.feature_size, theirs.sampling_rate, theirs.padding_value
             self.model_input_names = [self._encoder_features.input_name, "attention_mask"]
@@ -93,7 +95,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
     def from_model(cls, model, **kwargs) -> "AudioBranchFeatureExtractor":
         """The extractor that fits this [`AudioBranchModel`], with its very window and filters if they are its own."""
         if model.config.encoder_config:
-            return cls.from_model_config(model.config, **kwargs)
+            return cls(encoder_extractor=model.base_model.encoder.features.extractor, **kwargs)
         log_mel = model.base_model.log_mel
         own = {
             f"own_{name}": getattr(log_mel, name).tolist()
@@ -101,6 +103,23 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             if not torch.equal(getattr(log_mel, name).cpu(), value)
         }
         return cls.from_model_config(model.config, **own, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        download = {name: kwargs[name] for name in DOWNLOAD if name in kwargs}
+        # AutoFeatureExtractor keeps the word to itself; but if this very class came from a repository, it was given.
+        trusted = kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules.")
+        with trusted_code(pretrained_model_name_or_path, trusted, **download):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+
+    def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
+        own_code = self._encoder_features is not None and self._encoder_features.has_own_code
+        if own_code and push_to_hub:  # the upload would be over before the code is there
+            raise ValueError("push_to_hub=True leaves out the encoder's own code; use push_to_hub(repo_id).")
+        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+        if own_code:
+            custom_object_save(self._encoder_features.extractor, save_directory)
+        return written
 
     def to_dict(self):
         hidden = ("_log_mels", "_encoder_features", "model_input_names")

@@ -24,6 +24,7 @@ from .attention import ConformerAttention
 from .audio_input import as_clips, load_audio, pad_batch
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
+from .encoder_features import DOWNLOAD, EncoderFeatures, trusted_code
 from .log_mel import SETTINGS, LogMel
 from .pooling import SegmentPooling
 from .pretrained_encoder import (
@@ -32,7 +33,6 @@ from .pretrained_encoder import (
     RecordedAttention,
     encoder_settings,
     load_encoder,
-    trusted_code,
 )
 from .spec_augment import spec_augment
 
@@ -41,7 +41,6 @@ if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here
 
 logger = logging.get_logger(__name__)
 EMBEDDING_STD = 0.02  # initial pooling queries and temporal encodings
-DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
 NEW_POOLING = "The segment pooling and the projection are not in %s: they are new, and random."
 READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
 
@@ -133,13 +132,16 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
         self.config.validate()  # before anything is written: an impossible setting made by hand can't be loaded again
-        own_code = isinstance(self.config.encoder_config, dict)
+        own_code = []
+        if isinstance(self.config.encoder_config, dict):
+            own_code += [self.base_model.encoder.model, self.base_model.encoder.model.config]
+        if self.config.encoder_config and self.base_model.encoder.features.has_own_code:
+            own_code.append(self.base_model.encoder.features.extractor)
         if own_code and push_to_hub:  # the upload would be over before the code is there
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use model.push_to_hub(repo_id).")
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
-        if own_code:
-            custom_object_save(self.base_model.encoder.model, save_directory)
-            custom_object_save(self.base_model.encoder.model.config, save_directory)
+        for each in own_code:
+            custom_object_save(each, save_directory)
 
     def get_input_embeddings(self) -> nn.Module:
         """The module whose output enters the encoder's layers (used by adapters with gradient checkpointing)."""
@@ -284,9 +286,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 repository, trust_remote_code=trust_remote_code, **download
             )
         encoder = load_encoder(repository, trust_remote_code=trust_remote_code, **download)
-        config = AudioBranchConfig(
-            **encoder_settings(encoder), encoder_extractor=feature_extractor.to_dict(), **settings_and_download
-        )
+        extractor = EncoderFeatures(feature_extractor).settings
+        config = AudioBranchConfig(**encoder_settings(encoder), encoder_extractor=extractor, **settings_and_download)
         with trusted_code(repository, trust_remote_code, **download):
             model = cls(config).eval()
         model.encoder.model.load_state_dict(encoder.state_dict())

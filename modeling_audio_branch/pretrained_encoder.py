@@ -4,35 +4,20 @@ B batch, N input steps (samples or spectrogram frames), T' encoder frames, D the
 """
 
 import inspect
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import logging
 
-from .encoder_features import EncoderFeatures
+from .encoder_features import EncoderFeatures, class_of_own_code, settings_of_own_code
 
 logger = logging.get_logger(__name__)
 
 AST = "audio-spectrogram-transformer"
 FRONT_ENDS = "feature_extractor feature_projection conv1 conv2 embed_positions subsampling embeddings".split()
 LENGTH_RULES = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
-
-_trusted_code = ContextVar("trusted_code", default=None)
-
-
-@contextmanager
-def trusted_code(repository: str, trust_remote_code: bool, **download):
-    """While models are built inside, an encoder's own code may be run, from this repository or folder only."""
-    token = _trusted_code.set((repository, download) if trust_remote_code else None)
-    try:
-        yield
-    finally:
-        _trusted_code.reset(token)
 
 
 def encoder_part(model: PreTrainedModel) -> PreTrainedModel:
@@ -67,10 +52,7 @@ def encoder_settings(encoder: PreTrainedModel) -> dict:
             f"{type(encoder).__name__} must have hidden_size, num_hidden_layers and an auto_map with AutoConfig and "
             f"AutoModel in its configuration to be an encoder here."
         )
-    # Saved with our checkpoint, the code is in our repository, so the names must not point to another.
-    names = {name: config.auto_map[name].split("--")[-1] for name in ("AutoConfig", "AutoModel")}
-    settings = config.to_dict() | {"auto_map": names}
-    return {"encoder_config": settings, "d_model": sizes[0], "num_layers": sizes[1]}
+    return {"encoder_config": settings_of_own_code(config.to_dict()), "d_model": sizes[0], "num_layers": sizes[1]}
 
 
 def is_padding_invariant(encoder_config: PreTrainedConfig | dict) -> bool:
@@ -120,17 +102,8 @@ class PretrainedEncoder(nn.Module):
         settings = config.encoder_config
         if isinstance(settings, PreTrainedConfig):
             return encoder_part(AutoModel.from_config(settings))
-        if _trusted_code.get() is None:
-            raise ValueError(
-                f"The encoder {settings.get('model_type')!r} brings its own code; read it, then load the model by "
-                f"from_pretrained(..., trust_remote_code=True) to run it."
-            )
-        repository, download = _trusted_code.get()
-        classes = [
-            get_class_from_dynamic_module(settings["auto_map"][name], repository, **download)
-            for name in ("AutoConfig", "AutoModel")
-        ]
-        return encoder_part(classes[1](classes[0].from_dict(settings)))
+        config_class, model_class = (class_of_own_code(settings, name) for name in ("AutoConfig", "AutoModel"))
+        return encoder_part(model_class(config_class.from_dict(settings)))
 
     @property
     def layers(self) -> nn.ModuleList:

@@ -465,6 +465,12 @@ CUSTOM_CODE = {
         class TinyLayer(nn.Linear):
             pass
         """,
+    "features_of_tiny_encoder.py": """
+        from transformers import Wav2Vec2FeatureExtractor
+
+        class TinyFeatureExtractor(Wav2Vec2FeatureExtractor):
+            pass
+        """,
     "modeling_tiny_encoder.py": """
         import torch
         from torch import nn
@@ -495,12 +501,13 @@ CUSTOM_CODE = {
         import torch
         from code_of_encoder.configuration_tiny_encoder import TinyEncoderConfig
         from code_of_encoder.modeling_tiny_encoder import TinyEncoder
-        from transformers import Wav2Vec2FeatureExtractor
+        from code_of_encoder.features_of_tiny_encoder import TinyFeatureExtractor
+        TinyFeatureExtractor.register_for_auto_class()
         TinyEncoderConfig.register_for_auto_class()
         TinyEncoder.register_for_auto_class("AutoModel")
         torch.manual_seed(0)
         TinyEncoder(TinyEncoderConfig()).save_pretrained(sys.argv[2])
-        Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(sys.argv[2])
+        TinyFeatureExtractor(do_normalize=False).save_pretrained(sys.argv[2])
         """,
 }
 
@@ -525,11 +532,10 @@ def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its
     assert output.last_hidden_state.shape == (1, 50, 16)
     for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
         saved.save_pretrained(tmp_path / "saved")
-    assert {"modeling_tiny_encoder.py", "configuration_tiny_encoder.py", "tiny_layer.py"} <= {
-        file.name for file in (tmp_path / "saved").iterdir()
-    }
-    with pytest.raises(ValueError, match="brings its own code"):
-        AudioBranchModel.from_pretrained(tmp_path / "saved")
+    assert CUSTOM_CODE.keys() - {"save.py"} <= {file.name for file in (tmp_path / "saved").iterdir()}
+    for ours in (AudioBranchModel, AudioBranchFeatureExtractor):
+        with pytest.raises(ValueError, match="brings its own code, .*trust_remote_code=True"):
+            ours.from_pretrained(tmp_path / "saved")
     again = AudioBranchModel.from_pretrained(tmp_path / "saved", trust_remote_code=True)
     with torch.no_grad():
         assert torch.equal(again(clip[None]).segment_features, output.segment_features)
