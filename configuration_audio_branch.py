@@ -289,6 +289,7 @@ class AudioBranchConfig(PreTrainedConfig):
                 )
 
     def validate_attention(self):
+        self.validate_sizes()  # in whatever order these are called: nothing is divided by 0 below
         if self.d_model % self.num_heads:
             raise ValueError(
                 f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import pad, random_clips
+from conftest import make_model, pad, random_clips, tiny_config
 from fresh_process import run_fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -336,10 +336,13 @@ def test_parts_of_an_encoder_freeze_by_the_same_words_as_ours(name):
     assert encoder.layers[0].training and not model.frozen_modules
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", [*ENCODERS, "ours"])
 def test_lora_trains_by_the_readmes_target_modules(name):
-    model = make(name, AudioBranchForAudioClassification, num_labels=3, dropout=0.0)
-    targets = TARGET_MODULES[name.split(",")[0]]
+    if name == "ours":
+        model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3, dropout=0.0))
+    else:
+        model = make(name, AudioBranchForAudioClassification, num_labels=3, dropout=0.0)
+    targets = TARGET_MODULES[name.split(",")[0]] if name in ENCODERS else ["qkv_proj", "o_proj"]
 
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     assert all(f"`{target}`" in readme for target in targets)
