@@ -68,8 +68,9 @@ DEPENDENT = {
 }
 ENCODERS = INVARIANT | DEPENDENT
 TARGET_MODULES = {  # the README's table
-    **dict.fromkeys(["wav2vec2", "hubert", "wavlm", "whisper"], ["q_proj", "k_proj", "v_proj", "out_proj"]),
+    **dict.fromkeys(["wav2vec2", "hubert", "whisper"], ["q_proj", "k_proj", "v_proj", "out_proj"]),
     **dict.fromkeys(["wav2vec2-bert", "wav2vec2-conformer"], ["linear_q", "linear_k", "linear_v", "linear_out"]),
+    "wavlm": ["intermediate_dense", "output_dense"],  # its attention reads weights past the adapters
     **dict.fromkeys(["parakeet", "ast"], ["q_proj", "k_proj", "v_proj", "o_proj"]),
 }
 SMALL = {"num_segments": 4, "feature_dim": 12, "num_heads": 2}
