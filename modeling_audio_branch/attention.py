@@ -1,6 +1,6 @@
 """Self-attention of the Conformer: relative (Transformer-XL), rotary or no positions; full, or over a window of frames.
 
-B batch, H heads, T frames, d head size. Windows: L and R frames seen to the left and right, N blocks of Q queries each.
+B batch, H heads, T frames, d head size; a block is Q queries of a clip and the K keys that they see.
 """
 
 import math
@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-MIN_BLOCK = 32  # queries per block, where the window is smaller than this
+BLOCK = 128  # queries at a time where frames are packed: memory then grows with the length, not with its square
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
-    """The reference: (B, H, T, d) queries to (B, T, H, d) outputs and (B, H, T, T) probabilities."""
-    scores = query @ key.transpose(-1, -2) * scaling + attention_mask
+    """The reference: (B, H, Q, d) queries to (B, Q, H, d) outputs and (B, H, Q, K) probabilities."""
+    scores = query @ key.transpose(-1, -2) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
     probabilities = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
     output = F.dropout(probabilities, dropout, module.training) @ value
     return output.transpose(1, 2), probabilities
@@ -45,17 +47,26 @@ def rotary_positions(num_frames: int, head_dim: int, like: torch.Tensor) -> tupl
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
+def positions_for(config, num_frames: int, like: torch.Tensor, in_blocks: bool):
+    """What the layers need to know of positions in clips of up to `num_frames`: once for all of them.
+
+    Sinusoids of the relative positions reach, ..., -reach, with reach the farthest that a query (in a window, one of a
+    block of queries) looks; rotary cosines and sines; or None.
+    """
+    if config.position_embedding == "relative":
+        reach = num_frames - 1
+        if in_blocks and min(config.attention_context) >= 0:
+            reach = min(reach, 2 * max(config.attention_context) + BLOCK)
+        return relative_positions(reach, -reach, config.d_model, like)
+    if config.position_embedding == "rotary":
+        return rotary_positions(num_frames, config.d_model // config.num_heads, like)
+    return None
+
+
 def rotate(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """Turns queries or keys (B, H, T, d) by the angles of `rotary_positions`."""
     first, second = states.chunk(2, dim=-1)
     return states * cosine + torch.cat([-second, first], dim=-1) * sine
-
-
-def shift_rows(scores: torch.Tensor, fill: float) -> torch.Tensor:
-    """Moves row i of (..., Q, P) by i columns to the right, `fill` elsewhere: (..., Q, Q + P - 1). A mere reshape."""
-    rows, columns = scores.shape[-2:]
-    flat = F.pad(scores, (0, rows), value=fill).flatten(-2)
-    return flat[..., : rows * (rows + columns - 1)].unflatten(-1, (rows, rows + columns - 1))
 
 
 class ConformerAttention(nn.Module):
@@ -63,8 +74,8 @@ class ConformerAttention(nn.Module):
 
     With relative positions, score(i, j) = ((q_i + u) k_j + (q_i + v) r_(i-j)) / sqrt(d), where r is the projected
     sinusoid of the distance (Transformer-XL, section 3.3; NeMo's `RelPositionMultiHeadAttention`). With a window, frame
-    i sees the frames i - L to i + R; queries go in blocks, each with the keys it can reach, so memory grows linearly
-    with T. Chunks and a global first frame are further limits and additions to the window (see the configuration).
+    i sees the frames i - L to i + R. Chunks and a global first frame are further limits and additions to the window
+    (see the configuration).
     """
 
     is_causal = False  # read by the sdpa interface
@@ -75,7 +86,6 @@ class ConformerAttention(nn.Module):
         self.num_heads = config.num_heads
         self.head_dim = config.d_model // config.num_heads
         self.scaling = self.head_dim**-0.5
-        self.context = config.attention_context
         self.position_embedding = config.position_embedding
         self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
         self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
@@ -86,107 +96,123 @@ class ConformerAttention(nn.Module):
         if config.global_attention == "separate":
             self.global_qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
 
-    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, **kwargs):
+    def forward(self, hidden_states: torch.Tensor, frame_mask=None, positions=None, packing=None, **kwargs):
         """
         Args:
-            hidden_states: (B, T, D).
-            frame_mask: (B, T), true where valid.
+            hidden_states: (B, T, D), or packed (1, N, D).
+            frame_mask: (B, T), true where valid; None where nothing is masked.
+            positions: From `positions_for`.
+            packing: Where the clips lie in packed frames; None if they are not packed.
 
         Returns:
-            (B, T, D), and the probabilities: None with sdpa, else (B, H, T, T), with a window (B, N, H, Q, L + Q + R)
-            and with a global frame one column more.
+            As `hidden_states`; and the probabilities (B, H, T, T), with a global frame one column more, or None with
+            sdpa and with packed frames.
         """
-        num_frames = hidden_states.shape[1]
-        query, key, value = self._heads(self.qkv_proj(hidden_states))  # (B, H, T, d) each
-        global_heads = None
-        if self.config.global_attention == "shared":
-            global_heads = query, key, value
-        elif self.config.global_attention == "separate":
-            global_heads = self._heads(self.global_qkv_proj(hidden_states))
-        if self.position_embedding == "rotary":
-            angles = rotary_positions(num_frames, self.head_dim, hidden_states)
-            query, key = rotate(query, *angles), rotate(key, *angles)
-
-        left, right = (num_frames - 1 if side < 0 else side for side in self.context)
-        sees_all = min(left, right) >= num_frames - 1
-        if sees_all and not self.config.attention_chunked and global_heads is None:
-            output, probabilities = self._full(query, key, value, frame_mask, **kwargs)
+        qkv = self.qkv_proj(hidden_states)
+        global_qkv = self.global_qkv_proj(hidden_states) if self.config.global_attention == "separate" else qkv
+        if self.position_embedding == "relative":
+            positions = (
+                self.relative_k_proj(positions).unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0)
+            )  # (H, d, P)
+        if packing is None:
+            output, probabilities = self._clips(qkv, global_qkv, frame_mask, positions, qkv.shape[1], **kwargs)
         else:
-            output, probabilities = self._windowed(query, key, value, frame_mask, left, right, global_heads, **kwargs)
-        return self.o_proj(output.flatten(-2)), probabilities
+            clips = zip(packing.split(qkv), packing.split(global_qkv), strict=True)
+            outputs = [self._clips(*clip, None, positions, BLOCK, **kwargs)[0] for clip in clips]
+            output, probabilities = packing.join(outputs), None
+        return self.o_proj(output), probabilities
+
+    def _clips(self, qkv, global_qkv, frame_mask, positions, block, **kwargs):
+        """Clips of one length, or padded to one: (B, T, 3 D) to (B, T, D) and the probabilities of the last block."""
+        num_frames = qkv.shape[1]
+        query, key, value = self._heads(qkv)  # (B, H, T, d) each
+        if self.position_embedding == "rotary":
+            angles = [each[:num_frames] for each in positions]
+            query, key = rotate(query, *angles), rotate(key, *angles)
+        has_global = self.config.global_attention != "none"
+        global_query, global_key, global_value = self._heads(global_qkv) if has_global else (None, None, None)
+
+        outputs, probabilities = [], None
+        for first in range(0, num_frames, block):
+            queries = slice(first, min(first + block, num_frames))
+            keys = self._keys_of(queries, num_frames)
+            bias = self._position_scores(query[:, :, queries], positions, queries, keys)  # (B, H, Q, K) or None
+            seen = self._seen(queries, keys, query.device)  # (Q, K) or None
+            if frame_mask is not None:
+                valid = frame_mask[:, None, None, keys]
+                seen = valid if seen is None else valid & seen
+            if seen is not None:
+                bias = query.new_zeros(1) if bias is None else bias
+                bias = bias.where(seen, masked_score(query.dtype))
+            block_query, block_key, block_value = query[:, :, queries], key[:, :, keys], value[:, :, keys]
+            if self.position_embedding == "relative":
+                block_query = block_query + self.bias_u[:, None]
+            if has_global:  # one more key, of zeros, so that its score is the bias alone; no position enters it
+                column = global_query[:, :, queries] @ global_key[:, :, :1].transpose(-1, -2) * self.scaling
+                bias = torch.cat([bias.expand(*column.shape[:-1], block_key.shape[2]), column], dim=-1)
+                block_key = F.pad(block_key, (0, 0, 0, 1))
+                block_value = torch.cat([block_value, value[:, :, :1]], dim=2)
+            output, probabilities = self._attend(block_query, block_key, block_value, bias, **kwargs)
+            outputs.append(output)  # (B, Q, H, d)
+        if has_global:  # the global frame itself sees every valid frame, by its own projections
+            bias = None
+            if frame_mask is not None:
+                bias = query.new_zeros(1).where(frame_mask[:, None, None, :], masked_score(query.dtype))
+            first, _ = self._attend(global_query[:, :, :1], global_key, global_value, bias, **kwargs)
+            outputs[0] = torch.cat([first, outputs[0][:, 1:]], dim=1)
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+        return output.flatten(-2), probabilities
 
     def _heads(self, projected):
         return projected.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
 
-    def _full(self, query, key, value, frame_mask, **kwargs):
-        num_frames = query.shape[2]
-        query, bias = self._position_scores(query, num_frames - 1, -num_frames)  # (B, H, T, 2 T) or a zero
-        if self.position_embedding == "relative":
-            # Column p of row i is position T-1-p; the score of key j is in column T-1-i+j. In memory a row is 2 T long,
-            # so reading rows of 2 T - 1 from element T-1 on moves each row one further to the left.
-            flat = bias.flatten(-2)[..., num_frames - 1 : num_frames - 1 + num_frames * (2 * num_frames - 1)]
-            bias = flat.unflatten(-1, (num_frames, 2 * num_frames - 1))[..., :num_frames]  # (B, H, T, T)
-        bias = bias.where(frame_mask[:, None, None, :], masked_score(query.dtype))
-        return self._attend(query, key, value, bias, **kwargs)
+    def _window(self):
+        """Frames seen to the left and right in whole chunks, -1 for all; and the length of a chunk."""
+        left, right = self.config.attention_context
+        if not self.config.attention_chunked:
+            return left, right, 1
+        chunk = right + 1
+        return (left // chunk * chunk if left >= 0 else -1), right, chunk
 
-    def _windowed(self, query, key, value, frame_mask, left, right, global_heads, **kwargs):
-        batch_size, _, num_frames, _ = query.shape
-        chunk = right + 1 if self.config.attention_chunked else 1
-        chunks_before = left // chunk
-        if self.config.attention_chunked:  # the last frame of a chunk sees farthest back, the first farthest ahead
-            left = chunks_before * chunk + chunk - 1
-        block = max((left + right) // 2, MIN_BLOCK)
-        block += -block % chunk  # whole chunks
-        padding = -num_frames % block  # to whole blocks
-        reach = left + block + right  # keys that a block of queries can reach
+    def _keys_of(self, queries, num_frames):
+        """The keys that at least one of the queries sees: a slice."""
+        left, right, chunk = self._window()
+        start = 0 if left < 0 else max(0, queries.start // chunk * chunk - left)
+        if chunk > 1:
+            right = chunk - 1 - (queries.stop - 1) % chunk  # to the end of the last query's chunk
+        return slice(start, num_frames if right < 0 else min(num_frames, queries.stop + right))
 
-        def queries_in_blocks(states):  # (B, H, T, ...) -> (B * N, H, Q, ...)
-            return F.pad(states, (0, 0, 0, padding)).unflatten(2, (-1, block)).transpose(1, 2).flatten(0, 1)
+    def _seen(self, queries, keys, device):
+        """Which query sees which key, (Q, K), by the window alone; None where all see all."""
+        left, right, chunk = self._window()
+        if left < 0 and right < 0:
+            return None
+        query = torch.arange(queries.start, queries.stop, device=device)[:, None] // chunk
+        key = torch.arange(keys.start, keys.stop, device=device) // chunk
+        seen = torch.ones(len(query), len(key), dtype=torch.bool, device=device)
+        if left >= 0:
+            seen &= key >= query - left // chunk
+        if chunk > 1:
+            seen &= key <= query
+        elif right >= 0:
+            seen &= key <= query + right
+        return seen
 
-        def keys_in_blocks(states):  # (B, H, T, d) -> (B * N, H, L + Q + R, d)
-            states = F.pad(states, (0, 0, left, right + padding))
-            return states.unfold(2, reach, block).permute(0, 2, 1, 4, 3).flatten(0, 1)
-
-        global_column = None
-        if global_heads is not None:  # (B * N, H, Q, 1): no position enters this score
-            global_query, global_key, global_value = global_heads
-            global_column = queries_in_blocks(global_query @ global_key[:, :, :1].transpose(-1, -2) * self.scaling)
-        query = queries_in_blocks(query)
-        query, bias = self._position_scores(query, left, -right)  # (B * N, H, Q, L + 1 + R) or a zero
+    def _position_scores(self, query, relative_key, queries, keys):
+        """Scaled scores of the relative positions, (B, H, Q, K); None without."""
         if self.position_embedding != "relative":
-            bias = bias.expand(1, 1, block, left + 1 + right)
-        bias = shift_rows(bias, masked_score(query.dtype))  # the window of query i starts at key i of its block
-        seen = F.pad(frame_mask, (left, right + padding)).unfold(1, reach, block).flatten(0, 1)[:, None, None, :]
-        if self.config.attention_chunked:
-            query_chunk = torch.arange(block, device=seen.device)[:, None] // chunk
-            key_chunk = (torch.arange(reach, device=seen.device) - left).div(chunk, rounding_mode="floor")
-            seen = seen & (key_chunk <= query_chunk) & (key_chunk >= query_chunk - chunks_before)
-        bias = bias.where(seen, masked_score(query.dtype))  # (B * N, 1 or H, Q, L + Q + R)
-        key, value_blocks = keys_in_blocks(key), keys_in_blocks(value)
-        if global_column is not None:  # a key of zeros, so that the score is the bias alone
-            num_blocks = len(key) // batch_size
-            key = F.pad(key, (0, 0, 0, 1))
-            first_value = value[:, :, :1].repeat_interleave(num_blocks, dim=0)
-            value_blocks = torch.cat([value_blocks, first_value], dim=2)
-            bias = torch.cat([bias.expand(*global_column.shape[:-1], reach), global_column], dim=-1)
-        output, probabilities = self._attend(query, key, value_blocks, bias, **kwargs)
-        if probabilities is not None:
-            probabilities = probabilities.unflatten(0, (batch_size, -1))
-        output = output.unflatten(0, (batch_size, -1)).flatten(1, 2)[:, :num_frames]  # (B, T, H, d)
-        if global_heads is not None:  # the global frame itself sees every valid frame, by its own projections
-            bias = query.new_zeros(1).where(frame_mask[:, None, None, :], masked_score(query.dtype))
-            first, _ = self._attend(global_query[:, :, :1], global_key, global_value, bias, **kwargs)  # (B, 1, H, d)
-            output = torch.cat([first, output[:, 1:]], dim=1)
-        return output, probabilities
-
-    def _position_scores(self, query, first, last):
-        """The query to attend with, and its scaled scores for the relative positions first, ..., last (0 without)."""
-        if self.position_embedding != "relative":
-            return query, query.new_zeros(1, 1, 1, 1)
-        sinusoids = relative_positions(first, last, self.num_heads * self.head_dim, query)  # (P, D)
-        relative_key = self.relative_k_proj(sinusoids).unflatten(-1, (self.num_heads, self.head_dim))  # (P, H, d)
-        scores = (query + self.bias_v[:, None]) @ relative_key.permute(1, 2, 0)  # (B, H, T, P)
-        return query + self.bias_u[:, None], scores * self.scaling
+            return None
+        num_queries, num_keys = queries.stop - queries.start, keys.stop - keys.start
+        farthest = queries.stop - 1 - keys.start  # of the last query to the first key
+        reach = relative_key.shape[-1] // 2  # its distance in the first column; each column is one nearer
+        columns = relative_key[..., reach - farthest : reach - farthest + num_queries + num_keys - 1]
+        scores = ((query + self.bias_v[:, None]) * self.scaling) @ columns  # (B, H, Q, Q + K - 1)
+        # The score of query i and key j is in column Q - 1 - i + j. In memory a row is Q + K - 1 long, so reading rows
+        # of one number less, from element Q - 1 on, moves each row one further to the left.
+        if num_queries == 1:
+            return scores
+        flat = scores.flatten(-2)[..., num_queries - 1 : num_queries - 1 + num_queries * (num_queries + num_keys - 2)]
+        return flat.unflatten(-1, (num_queries, num_queries + num_keys - 2))[..., :num_keys]
 
     def _attend(self, query, key, value, bias, **kwargs):
         implementation = self.config._attn_implementation

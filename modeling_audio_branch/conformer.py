@@ -1,7 +1,9 @@
 """The Conformer encoder (Gulati et al. 2020), in FastConformer's arrangement (Rekesh et al. 2023).
 
-B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model. `frame_mask` is true on valid frames, a prefix of
-each clip.
+B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, N valid encoder frames of all clips together.
+
+The layers run on padded clips (B, T', D) with a `frame_mask` (B, T'), which is true on the valid frames, or on packed
+frames (1, N, D), which are all valid, with a `packing` that knows where the clips lie. The numbers are the same.
 """
 
 import torch
@@ -9,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import ConformerAttention
+from .attention import ConformerAttention, positions_for
 from .masked_batch_norm import MaskedBatchNorm
+from .packing import Packing, in_one_row
 from .subsampling import Subsampling
 
 
@@ -40,15 +43,27 @@ class ConvolutionModule(nn.Module):
         self.norm = MaskedBatchNorm(config.d_model) if config.conv_norm == "batch" else nn.LayerNorm(config.d_model)
         self.pointwise2 = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
 
-    def forward(self, hidden_states, frame_mask):
+    def forward(self, hidden_states, frame_mask=None, packing=None):
+        before, after = self.context
         hidden_states = F.glu(self.pointwise1(hidden_states))
-        hidden_states = hidden_states * frame_mask.unsqueeze(-1)  # the depthwise convolution looks sideways
-        hidden_states = self.depthwise(F.pad(hidden_states.transpose(1, 2), self.context)).transpose(1, 2)
+        # The depthwise convolution looks sideways: zeros must lie where the clip does not.
+        if packing is None:
+            hidden_states = F.pad(hidden_states * frame_mask.unsqueeze(-1), (0, 0, before, after))
+            hidden_states = self._convolve(hidden_states)
+        else:
+            hidden_states = packing.gather(self._convolve(packing.spread(hidden_states, before, after)), before, after)
         if isinstance(self.norm, MaskedBatchNorm):
             hidden_states = self.norm(hidden_states, frame_mask)
         else:
             hidden_states = self.norm(hidden_states)
         return self.pointwise2(F.silu(hidden_states))
+
+    def _convolve(self, hidden_states):
+        """(B, T + before + after, D) to (B, T, D). As an image of height 1, channels last, for which it is fastest."""
+        image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), of the memory order (B, 1, T, D)
+        weight = self.depthwise.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        convolved = F.conv2d(image, weight, self.depthwise.bias, groups=self.depthwise.groups)
+        return convolved.squeeze(2).transpose(1, 2)
 
 
 class ConformerLayer(GradientCheckpointingLayer):
@@ -67,21 +82,29 @@ class ConformerLayer(GradientCheckpointingLayer):
         self.norm_out = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor, **kwargs) -> torch.Tensor:
-        """(B, T', D) and (B, T') to (B, T', D); frames outside the mask hold finite values that mean nothing."""
+    def forward(
+        self, hidden_states: torch.Tensor, frame_mask=None, positions=None, packing=None, **kwargs
+    ) -> torch.Tensor:
+        """(B, T', D) or (1, N, D) to the same; frames outside the mask hold finite values that mean nothing."""
         x = hidden_states
-        x = x + 0.5 * self.dropout(self.feed_forward1(self.norm_feed_forward1(x)))
-        x = x + self.dropout(self.self_attn(self.norm_self_attn(x), frame_mask, **kwargs)[0])
-        x = x + self.dropout(self.conv(self.norm_conv(x), frame_mask))
-        x = x + 0.5 * self.dropout(self.feed_forward2(self.norm_feed_forward2(x)))
+        x = torch.add(x, self.dropout(self.feed_forward1(self.norm_feed_forward1(x))), alpha=0.5)
+        x = x + self.dropout(self.self_attn(self.norm_self_attn(x), frame_mask, positions, packing, **kwargs)[0])
+        x = x + self.dropout(self.conv(self.norm_conv(x), frame_mask, packing))
+        x = torch.add(x, self.dropout(self.feed_forward2(self.norm_feed_forward2(x))), alpha=0.5)
         return self.norm_out(x)
 
 
 class ConformerEncoder(nn.Module):
-    """Subsampling, then `num_layers` Conformer layers."""
+    """Subsampling, then `num_layers` Conformer layers.
+
+    Set `packs_frames` to False to run on padded clips always, as is done anyway to compile or export the model, and to
+    return hidden states or attentions.
+    """
 
     def __init__(self, config):
         super().__init__()
+        self.config = config
+        self.packs_frames = True
         self.subsampling = Subsampling(config)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
@@ -106,12 +129,33 @@ class ConformerEncoder(nn.Module):
             The last layer's output (B, T', D), zero where masked; the weighted sum, or the same again without weights;
             and the mask (B, T').
         """
+        recorded = any(
+            kwargs.get(name) or getattr(self.config, name) for name in ("output_hidden_states", "output_attentions")
+        )
+        if self.packs_frames and not recorded and not torch.compiler.is_compiling() and frame_mask.any():
+            return self._packed(input_features, frame_mask, layer_weights, **kwargs)
         hidden_states, frame_mask = self.subsampling(input_features, frame_mask)
-        weighted_sum = 0.0 if layer_weights is None else layer_weights[0] * hidden_states
-        for index, layer in enumerate(self.layers):
-            hidden_states = layer(hidden_states, frame_mask, **kwargs)
-            if layer_weights is not None:
-                weighted_sum = weighted_sum + layer_weights[index + 1] * hidden_states
+        hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, frame_mask=frame_mask, **kwargs)
         valid = frame_mask.unsqueeze(-1)
         hidden_states = hidden_states * valid
-        return hidden_states, hidden_states if layer_weights is None else weighted_sum * valid, frame_mask
+        return hidden_states, hidden_states if weighted_sum is None else weighted_sum * valid, frame_mask
+
+    def _packed(self, input_features, frame_mask, layer_weights, **kwargs):
+        """The same on valid frames alone."""
+        packing = Packing(self.subsampling.subsampled_mask(frame_mask))
+        row, row_mask = in_one_row(input_features, frame_mask, self.config.subsampling_factor)  # (1, R, M), (1, R)
+        hidden_states, row_mask = self.subsampling(row, row_mask)
+        hidden_states = hidden_states[row_mask].unsqueeze(0)  # (1, N, D)
+        hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, packing=packing, **kwargs)
+        hidden_states = packing.pad(hidden_states)  # (B, T', D)
+        return hidden_states, hidden_states if weighted_sum is None else packing.pad(weighted_sum), packing.frame_mask
+
+    def _layers(self, hidden_states, layer_weights, frame_mask=None, packing=None, **kwargs):
+        longest = hidden_states.shape[1] if packing is None else packing.longest
+        positions = positions_for(self.config, longest, hidden_states, in_blocks=packing is not None)
+        weighted_sum = None if layer_weights is None else layer_weights[0] * hidden_states
+        for index, layer in enumerate(self.layers):
+            hidden_states = layer(hidden_states, frame_mask=frame_mask, positions=positions, packing=packing, **kwargs)
+            if layer_weights is not None:
+                weighted_sum = weighted_sum + layer_weights[index + 1] * hidden_states
+        return hidden_states, weighted_sum

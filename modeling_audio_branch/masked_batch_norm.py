@@ -11,13 +11,16 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     In training a batch with fewer than two valid frames is normalised, but leaves the running statistics alone.
     """
 
-    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) and (B, T), true where valid, to (B, T, D)."""
+    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T, D) and (B, T), true where valid, to (B, T, D); without a mask all frames are valid."""
         if not self.training:
             return self._normalise(hidden_states, self.running_mean, self.running_var)
+        if frame_mask is None:
+            frame_mask = torch.ones_like(hidden_states[..., 0], dtype=torch.bool)
         valid = frame_mask.unsqueeze(-1)  # (B, T, 1)
         num_frames = valid.sum()
-        states = hidden_states.float().where(valid, 0.0)  # float32: float16 sums overflow
+        at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)  # float16 sums overflow
+        states = hidden_states.to(at_least_float32).where(valid, 0.0)
         mean = states.sum((0, 1)) / num_frames.clamp(min=1)  # (D,)
         variance = (states - mean).where(valid, 0.0).square().sum((0, 1)) / num_frames.clamp(min=1)
         # Gradient checkpointing runs the forward pass a second time, from within backward: count it once.

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+CHUNK = 256  # log-mel frames whose convolutions fit in a processor's cache: five times as fast as 2400 at a time
+
 
 class Subsampling(nn.Module):
     """Keeps one frame in `subsampling_factor`, with log2 of that many stages of 3 x 3 convolutions of stride 2.
@@ -20,10 +22,11 @@ class Subsampling(nn.Module):
         super().__init__()
         channels = config.subsampling_channels
         num_bins = config.n_mels
+        self.factor = config.subsampling_factor
         self.causal = config.causal_subsampling
         self.padding = (2, 1, 2, 1) if self.causal else (1, 1, 1, 1)
         self.stages = nn.ModuleList()
-        for stage in range(config.subsampling_factor.bit_length() - 1):
+        for stage in range(self.factor.bit_length() - 1):
             if stage == 0:
                 convolutions = [nn.Conv2d(1, channels, 3, stride=2)]
             elif config.subsampling == "striding":
@@ -39,20 +42,57 @@ class Subsampling(nn.Module):
 
     def forward(self, input_features: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel frames (B, T, M), zero where masked, and their mask (B, T) to (B, T', D) and (B, T')."""
-        hidden_states = input_features
-        if self.stages:
-            hidden_states = hidden_states.unsqueeze(1)  # (B, 1, T, M)
-            for stage in self.stages:
-                # A convolution's bias fills the padding: blank it before the next one looks at it.
-                hidden_states = hidden_states * frame_mask[:, None, :, None]
-                hidden_states = stage(F.pad(hidden_states, self.padding))  # (B, C, T / 2, M / 2)
-                frame_mask = self._halve(frame_mask, hidden_states.shape[2])
-            hidden_states = hidden_states.transpose(1, 2).flatten(2)  # (B, T', C * M')
-        return self.dropout(self.linear(hidden_states) * self.scale), frame_mask
+        if torch.compiler.is_compiling():  # a loop over chunks would fix the length
+            hidden_states = self._convolve(input_features, frame_mask)
+        else:
+            hidden_states = torch.cat(list(self._in_chunks(input_features, frame_mask)), dim=1)
+        hidden_states = self.linear(hidden_states)
+        if self.scale != 1.0:
+            hidden_states = hidden_states * self.scale
+        return self.dropout(hidden_states), self.subsampled_mask(frame_mask)
 
-    def _halve(self, frame_mask, num_frames):
+    def subsampled_mask(self, frame_mask: torch.Tensor) -> torch.Tensor:
+        """The mask after all stages; clips may also lie one behind the other (see `in_one_row`)."""
+        for _ in self.stages:
+            frame_mask = self._halve(frame_mask)
+        return frame_mask
+
+    def _halve(self, frame_mask):
         if not self.causal:
             return frame_mask[:, ::2]
-        lengths = frame_mask.sum(-1, keepdim=True)
-        lengths = (lengths // 2 + 1) * (lengths > 0)  # nothing stays nothing
-        return torch.arange(num_frames, device=lengths.device) < lengths
+        # Frame j sees 2 j - 2 to 2 j, and NeMo counts it if 2 j - 1 is valid; the first one of a clip is 2 j itself.
+        even, odd = F.pad(frame_mask, (0, 2)), F.pad(frame_mask, (1, 1))
+        num_frames = frame_mask.shape[1] // 2 + 1
+        return (even[:, ::2] | odd[:, ::2])[:, :num_frames]
+
+    def _in_chunks(self, input_features, frame_mask):
+        # A stage of a plain convolution reaches one frame back, a causal one two, so that 8 frames (or 16) before a
+        # chunk are all that its first encoder frame sees; none after it is seen.
+        chunk = max(CHUNK, self.factor)
+        before = (2 if self.causal else 1) * self.factor if self.stages else 0
+        for start in range(0, input_features.shape[1], chunk):
+            first, stop = max(0, start - before), start + chunk
+            part = self._convolve(input_features[:, first:stop], frame_mask[:, first:stop])
+            last = stop >= input_features.shape[1]  # a causal convolution makes one more frame at the very end
+            yield part[:, (start - first) // self.factor : None if last else (stop - first) // self.factor]
+
+    def _convolve(self, input_features, frame_mask):
+        """All stages, (B, T, M) to (B, T', C * M'), in the channels-last order that processors convolve fastest in."""
+        if not self.stages:
+            return input_features
+        hidden_states = input_features.unsqueeze(1)  # (B, 1, T, M)
+        for stage in self.stages:
+            # A convolution's bias fills the padding: blank it before the next one looks at it.
+            hidden_states = F.pad(hidden_states * frame_mask[:, None, :, None], self.padding)
+            for convolution in stage[:-1]:
+                weight = convolution.weight.contiguous(memory_format=torch.channels_last)
+                if convolution.kernel_size == (1, 1):
+                    rows = F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), convolution.bias)
+                    hidden_states = rows.permute(0, 3, 1, 2)
+                else:
+                    hidden_states = F.conv2d(
+                        hidden_states, weight, convolution.bias, convolution.stride, groups=convolution.groups
+                    )
+            hidden_states = stage[-1](hidden_states)  # (B, C, T / 2, M / 2)
+            frame_mask = self._halve(frame_mask)
+        return hidden_states.transpose(1, 2).flatten(2)
