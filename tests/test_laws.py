@@ -5,12 +5,15 @@ import copy
 import pytest
 import torch
 from conftest import make_model, pad, random_clips, tiny_config
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
-from modeling_audio_branch.attention import masked_score
+from modeling_audio_branch import attention as attention_module
+from modeling_audio_branch import subsampling as subsampling_module
+from modeling_audio_branch.attention import masked_score, positions_for
+from modeling_audio_branch.packing import Packing
 from modeling_audio_branch.pooling import SegmentPooling
 
 POOLINGS = ["attention", "max", "avg", "learnable"]
@@ -262,8 +265,8 @@ def reference_attention(attention, hidden_states, mask, window):
 
 
 @given(st.integers(1, 90), st.sampled_from(["relative", "none"]), st.sampled_from([None, 1, 4, 30]))
-@settings(max_examples=15)
-def test_attention_equals_its_definition(num_frames, position_embedding, window):
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_attention_equals_its_definition(monkeypatch, num_frames, position_embedding, window):
     attention = (
         make_model(AudioBranchModel, tiny_config(position_embedding=position_embedding, attention_window=window))
         .encoder.layers[0]
@@ -271,9 +274,17 @@ def test_attention_equals_its_definition(num_frames, position_embedding, window)
     )
     hidden_states = torch.randn(2, num_frames, 16)
     mask = torch.arange(num_frames) < torch.tensor([[num_frames], [max(1, num_frames // 2)]])
+    packing = Packing(mask)
+    monkeypatch.setattr(attention_module, "BLOCK", 32)  # so that clips of up to 90 frames take several blocks
     with torch.no_grad():
-        got, expected = attention(hidden_states, mask)[0], reference_attention(attention, hidden_states, mask, window)
-    torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
+        expected = reference_attention(attention, hidden_states, mask, window)
+        padded, packed = (
+            positions_for(attention.config, num_frames, hidden_states, in_blocks) for in_blocks in (False, True)
+        )
+        got = attention(hidden_states, mask, padded)[0]
+        torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
+        got = attention(packing.pack(hidden_states), None, packed, packing)[0]
+        torch.testing.assert_close(got[0], expected[mask], atol=1e-5, rtol=0)
 
 
 @given(architectures, st.integers(160, 6000))
@@ -281,12 +292,11 @@ def test_a_window_no_shorter_than_the_clip_equals_full_attention(choices, num_sa
     model = make_model(AudioBranchModel, tiny_config(**choices | {"attention_window": None}))
     frames = -(-(num_samples // 160) // model.config.subsampling_factor)
     (clip,) = random_clips([num_samples])
-    # Padded far beyond the window, so that the windowed path runs, on a clip that the window covers.
+    # Beside a clip far beyond the window.
     waveform, mask = pad([clip, torch.randn(num_samples + 20000)])
     with torch.no_grad():
         full = model(clip[None])
-        for layer in model.encoder.layers:
-            layer.self_attn.context = (frames, frames)
+        model.config.attention_window = [frames, frames]
         windowed = model(waveform, attention_mask=mask)
     valid = int(full.attention_mask.sum())
     torch.testing.assert_close(
@@ -298,8 +308,8 @@ def test_a_window_no_shorter_than_the_clip_equals_full_attention(choices, num_sa
 @pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
 def test_windowed_attention_of_a_longer_clip_costs_linear_memory(position_embedding, attn_implementation):
     config = tiny_config(position_embedding=position_embedding, attention_window=4)
-    attention = make_model(AudioBranchModel, config).encoder.layers[0].self_attn
-    attention.config._attn_implementation = attn_implementation
+    encoder = make_model(AudioBranchModel, config).encoder
+    config._attn_implementation = attn_implementation
 
     def largest_tensor(num_frames):
         """Most bytes that any operation of the forward or backward pass returns at once."""
@@ -314,12 +324,63 @@ def test_windowed_attention_of_a_longer_clip_costs_linear_memory(position_embedd
                         largest = max(largest, tensor.untyped_storage().nbytes())
                 return result
 
-        hidden_states = torch.randn(1, num_frames, 16, requires_grad=True)
+        features = torch.randn(1, num_frames, config.n_mels, requires_grad=True)
         with Watch():
-            attention(hidden_states, torch.ones(1, num_frames, dtype=torch.bool))[0].sum().backward()
+            encoder(features, torch.ones(1, num_frames, dtype=torch.bool))[0].sum().backward()
         return largest
 
     assert largest_tensor(4096) <= 4.2 * largest_tensor(1024)
+
+
+windows = st.sampled_from(
+    [
+        {},
+        {"attention_window": 3},
+        {"attention_window": [2, 0]},
+        {"attention_window": [-1, 1]},
+        {"attention_window": [7, 2], "attention_chunked": True},
+        {"attention_window": [-1, 3], "attention_chunked": True},
+        {"attention_window": 2, "global_attention": "shared"},
+        {"attention_window": 2, "global_attention": "separate"},
+    ]
+)
+convolutions = st.sampled_from(
+    [{}, {"causal_subsampling": True}, {"conv_context": [4, 0]}, {"conv_context": [0, 4]}, {"conv_context": [1, 3]}]
+)
+
+
+@given(architectures, windows, convolutions, st.lists(st.integers(0, 9000), min_size=1, max_size=4), st.integers(4, 40))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_packed_frames_equal_padded_ones_in_outputs_gradients_and_statistics(
+    monkeypatch, choices, window, convolution, lengths, block
+):
+    config = tiny_config(**(choices | window | convolution), dropout=0.0)
+    monkeypatch.setattr(attention_module, "BLOCK", block)
+    monkeypatch.setattr(subsampling_module, "CHUNK", 8 * block)
+    clips = random_clips(lengths)
+    waveform, mask = pad([F.pad(clip, (0, max(0, 160 - len(clip)))) for clip in clips])
+    mask = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]
+    for training in (False, True):
+        outputs, gradients, states = [], [], []
+        for packs in (True, False):
+            model = make_model(AudioBranchModel, config).double().train(training)
+            model.encoder.packs_frames = packs
+            features, frame_mask = model.log_mel(waveform, mask)
+            output = model(features.double(), attention_mask=frame_mask)
+            (output.segment_features.sin().sum() + output.last_hidden_state.sin().sum()).backward()
+            outputs.append(output)
+            gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+            states.append(model.state_dict())
+        for name, value in outputs[0].items():
+            torch.testing.assert_close(value, outputs[1][name], atol=1e-9, rtol=1e-9, msg=name)
+        for name, value in gradients[0].items():
+            expected = gradients[1][name]
+            if value is None or expected is None:  # a batch without any frame leaves the encoder out
+                assert value is expected or not mask.any(), name
+                continue
+            torch.testing.assert_close(value, expected, atol=1e-7, rtol=1e-7, msg=name)
+        for name, value in states[0].items():
+            torch.testing.assert_close(value, states[1][name], atol=1e-9, rtol=1e-9, msg=name)
 
 
 @given(architectures, lengths, st.randoms())

@@ -75,6 +75,7 @@ def test_an_archive_gives_nemos_frames_at_every_stage(converted):
     def keep(name):
         return lambda module, args, output: stages.update({name: output[0] if isinstance(output, tuple) else output})
 
+    model.encoder.packs_frames = False  # to see the stages clip by clip
     first = model.encoder.layers[0]
     model.encoder.subsampling.register_forward_hook(keep("after_xscale"))
     first.feed_forward1.register_forward_hook(keep("layer_0.feed_forward1"))
