@@ -10,7 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .linear import Linear
+
 BLOCK = 128  # queries at a time where frames are packed: memory then grows with the length, not with its square
+KEPT_POSITIONS = 1024  # relative positions whose projected keys are kept between calls, 2 MB per layer of 512
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
@@ -87,14 +90,15 @@ class ConformerAttention(nn.Module):
         self.head_dim = config.d_model // config.num_heads
         self.scaling = self.head_dim**-0.5
         self.position_embedding = config.position_embedding
-        self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
-        self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
+        self.kept = None  # see _relative_key
+        self.qkv_proj = Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
+        self.o_proj = Linear(config.d_model, config.d_model, bias=config.use_bias)
         if self.position_embedding == "relative":
-            self.relative_k_proj = nn.Linear(config.d_model, config.d_model, bias=False)
+            self.relative_k_proj = Linear(config.d_model, config.d_model, bias=False)
             self.bias_u = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
             self.bias_v = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
         if config.global_attention == "separate":
-            self.global_qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
+            self.global_qkv_proj = Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
 
     def forward(self, hidden_states: torch.Tensor, frame_mask=None, positions=None, packing=None, **kwargs):
         """
@@ -111,9 +115,7 @@ class ConformerAttention(nn.Module):
         qkv = self.qkv_proj(hidden_states)
         global_qkv = self.global_qkv_proj(hidden_states) if self.config.global_attention == "separate" else qkv
         if self.position_embedding == "relative":
-            positions = (
-                self.relative_k_proj(positions).unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0)
-            )  # (H, d, P)
+            positions = self._relative_key(positions)
         if packing is None:
             output, probabilities = self._clips(qkv, global_qkv, frame_mask, positions, qkv.shape[1], **kwargs)
         else:
@@ -162,6 +164,22 @@ class ConformerAttention(nn.Module):
             outputs[0] = torch.cat([first, outputs[0][:, 1:]], dim=1)
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
         return output.flatten(-2), probabilities
+
+    def _relative_key(self, sinusoids):
+        """The projected keys of the relative positions, (H, d, P). Kept while the projection is prepacked."""
+        keep = self.relative_k_proj.is_prepacked and len(sinusoids) <= KEPT_POSITIONS
+        if keep and self.kept is not None:
+            version, kept = self.kept
+            # Those of more positions do as well: what is needed lies in their middle.
+            if version is self.relative_k_proj.packed and kept.shape[-1] >= len(sinusoids):
+                return kept
+        relative_key = self.relative_k_proj(sinusoids).unflatten(-1, (self.num_heads, -1)).permute(1, 2, 0)
+        if keep:
+            self.kept = self.relative_k_proj.packed, relative_key
+        return relative_key
+
+    def __getstate__(self):
+        return self.__dict__ | {"kept": None}
 
     def _heads(self, projected):
         return projected.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)

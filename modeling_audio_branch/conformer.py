@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import ConformerAttention, positions_for
+from .linear import Linear
 from .masked_batch_norm import MaskedBatchNorm
 from .packing import Packing, in_one_row
 from .subsampling import Subsampling
@@ -22,8 +23,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.linear1 = nn.Linear(config.d_model, config.ff_expansion_factor * config.d_model, bias=config.use_bias)
-        self.linear2 = nn.Linear(config.ff_expansion_factor * config.d_model, config.d_model, bias=config.use_bias)
+        self.linear1 = Linear(config.d_model, config.ff_expansion_factor * config.d_model, bias=config.use_bias)
+        self.linear2 = Linear(config.ff_expansion_factor * config.d_model, config.d_model, bias=config.use_bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
@@ -35,13 +36,13 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.pointwise1 = nn.Linear(config.d_model, 2 * config.d_model, bias=config.use_bias)
+        self.pointwise1 = Linear(config.d_model, 2 * config.d_model, bias=config.use_bias)
         self.context = config.conv_context or [config.conv_kernel_size // 2] * 2  # frames before and after
         self.depthwise = nn.Conv1d(
             config.d_model, config.d_model, config.conv_kernel_size, groups=config.d_model, bias=config.use_bias
         )
         self.norm = MaskedBatchNorm(config.d_model) if config.conv_norm == "batch" else nn.LayerNorm(config.d_model)
-        self.pointwise2 = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
+        self.pointwise2 = Linear(config.d_model, config.d_model, bias=config.use_bias)
 
     def forward(self, hidden_states, frame_mask=None, packing=None):
         before, after = self.context
@@ -52,17 +53,20 @@ class ConvolutionModule(nn.Module):
             hidden_states = self._convolve(hidden_states)
         else:
             hidden_states = packing.gather(self._convolve(packing.spread(hidden_states, before, after)), before, after)
-        if isinstance(self.norm, MaskedBatchNorm):
-            hidden_states = self.norm(hidden_states, frame_mask)
-        else:
+        if isinstance(self.norm, nn.LayerNorm):
             hidden_states = self.norm(hidden_states)
+        elif self.norm.training:  # else it is in the convolution
+            hidden_states = self.norm(hidden_states, frame_mask)
         return self.pointwise2(F.silu(hidden_states))
 
     def _convolve(self, hidden_states):
         """(B, T + before + after, D) to (B, T, D). As an image of height 1, channels last, for which it is fastest."""
+        weight, bias = self.depthwise.weight, self.depthwise.bias
+        if isinstance(self.norm, MaskedBatchNorm) and not self.norm.training:
+            weight, bias = self.norm.fold_into(weight, bias)
         image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), of the memory order (B, 1, T, D)
-        weight = self.depthwise.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        convolved = F.conv2d(image, weight, self.depthwise.bias, groups=self.depthwise.groups)
+        weight = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        convolved = F.conv2d(image, weight, bias, groups=self.depthwise.groups)
         return convolved.squeeze(2).transpose(1, 2)
 
 

@@ -28,6 +28,12 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             self._update_running_statistics(mean.detach(), variance.detach(), num_frames)
         return self._normalise(hidden_states, mean, variance)
 
+    def fold_into(self, weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (D, ...) and bias (D,) of a convolution that gives what this norm, in eval mode, makes of it."""
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        mean = self.running_mean if bias is None else self.running_mean - bias
+        return weight * scale.view(-1, *[1] * (weight.ndim - 1)), self.bias - mean * scale
+
     @torch.no_grad()
     def _update_running_statistics(self, mean, variance, num_frames):
         momentum = self.momentum * (num_frames > 1)

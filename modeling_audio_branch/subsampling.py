@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .linear import Linear
+
 CHUNK = 256  # log-mel frames whose convolutions fit in a processor's cache: five times as fast as 2400 at a time
 
 
@@ -36,7 +38,7 @@ class Subsampling(nn.Module):
                 convolutions = [depthwise, nn.Conv2d(channels, channels, 1)]
             self.stages.append(nn.Sequential(*convolutions, nn.ReLU()))
             num_bins = num_bins // 2 + 1 if self.causal else (num_bins + 1) // 2
-        self.linear = nn.Linear(channels * num_bins if self.stages else num_bins, config.d_model)
+        self.linear = Linear(channels * num_bins if self.stages else num_bins, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.d_model**0.5 if config.scale_input else 1.0
 
