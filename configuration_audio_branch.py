@@ -184,8 +184,15 @@ class AudioBranchConfig(PreTrainedConfig):
                 )
             encoder["apply_spec_augment"] = self.apply_spec_augment
         else:
-            self.d_model = encoder.hidden_size
-            self.num_layers = encoder.num_hidden_layers
+            self.d_model = getattr(encoder, "hidden_size", None)
+            self.num_layers = getattr(encoder, "num_hidden_layers", None)
+            if self.d_model is None or self.num_layers is None:
+                raise ValueError(
+                    f"encoder_config of the model_type {encoder.model_type!r} has no hidden_size and "
+                    f"num_hidden_layers; give the configuration of an audio encoder."
+                )
+            if getattr(encoder, "add_adapter", False):
+                self.d_model = encoder.output_hidden_size
             # In training, layers that are skipped at random leave parameters without a gradient, which data-parallel
             # training does not bear, and nothing to put into the weighted sum of layers.
             for name in ("layerdrop", "encoder_layerdrop"):
@@ -206,6 +213,8 @@ class AudioBranchConfig(PreTrainedConfig):
                 )
             if self.encoder_extractor is None:
                 self.encoder_extractor = _default_extractor(encoder)
+        if not self.encoder_extractor.get("sampling_rate"):
+            raise ValueError("encoder_extractor has no sampling_rate; give extractor.to_dict().")
         self.sample_rate = self.encoder_extractor["sampling_rate"]
 
     @property
@@ -294,6 +303,8 @@ class AudioBranchConfig(PreTrainedConfig):
             raise ValueError(
                 f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."
             )
+        if self.encoder_config is not None:
+            return  # the rest is about our own encoder
         if self.position_embedding == "rotary" and (self.d_model // self.num_heads) % 2:
             raise ValueError(
                 f"position_embedding='rotary' turns pairs of numbers, so d_model/num_heads must be even, not "

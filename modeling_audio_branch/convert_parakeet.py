@@ -29,6 +29,7 @@ def encoder_settings(config) -> dict:
         "subsampling_conv_kernel_size": 3,
         "subsampling_conv_stride": 2,
         "convolution_bias": config.attention_bias,
+        "num_key_value_heads": config.num_attention_heads,
     }
     for name, value in required.items():
         if getattr(config, name) != value:
@@ -79,8 +80,8 @@ def encoder_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 def load_parakeet(repository, download: dict, **overrides) -> AudioBranchModel:
     """The model of a Parakeet checkpoint; see [`AudioBranchModel.from_parakeet`]."""
-    extractor = AutoFeatureExtractor.from_pretrained(repository, **download)
-    encoder = load_encoder(repository, **download)
+    extractor = AutoFeatureExtractor.from_pretrained(repository, trust_remote_code=False, **download)
+    encoder = load_encoder(repository, trust_remote_code=False, **download)
     if not (isinstance(encoder, ParakeetEncoder) and isinstance(extractor, ParakeetFeatureExtractor)):
         raise ValueError(
             f"{repository} holds a {type(encoder).__name__} with a {type(extractor).__name__}; only Parakeet becomes "

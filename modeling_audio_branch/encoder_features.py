@@ -36,6 +36,11 @@ def class_of_own_code(settings: dict, auto_class: str) -> type:
             f"The encoder brings its own code, {name}; read it, then pass trust_remote_code=True to from_pretrained of "
             f"AudioBranchModel and AudioBranchFeatureExtractor, or to from_encoder, to run it."
         )
+    if "--" in settings["auto_map"][auto_class]:
+        raise ValueError(
+            f"The encoder's code is said to be in another repository, {settings['auto_map'][auto_class]}, which nobody "
+            f"said to trust; use from_encoder with that repository."
+        )
     repository, download = _trusted_code.get()
     return get_class_from_dynamic_module(settings["auto_map"][auto_class], repository, **download)
 
@@ -50,22 +55,27 @@ class EncoderFeatures:
     """Calls a feature extractor of Transformers, and says which steps of its result belong to the clip.
 
     A clip of under 50 ms is filled up with silence to that length, for extractors fail on less than a window; an empty
-    one has no valid step.
+    one has no valid step. What is filled up counts as part of the clip.
 
     Args:
-        extractor: The feature extractor, or its settings (`to_dict()`).
+        extractor: The feature extractor (or a processor that has one), or its settings (`to_dict()`).
 
     Raises:
         ValueError: One sentence if Transformers has no such feature extractor.
     """
 
     def __init__(self, extractor: dict | SequenceFeatureExtractor):
-        self.extractor = self._from_settings(extractor) if isinstance(extractor, dict) else extractor
+        extractor = self._from_settings(extractor) if isinstance(extractor, dict) else extractor
+        self.extractor = getattr(extractor, "feature_extractor", extractor)
+        if self.extractor.padding_side != "right":
+            raise ValueError(f"The feature extractor has padding_side={self.extractor.padding_side!r}; give 'right'.")
         kind = type(self.extractor).__name__
         self.settings = self.extractor.to_dict()
         self.has_own_code = type(self.extractor).__module__.startswith("transformers_modules.")
         if self.has_own_code:
             self.settings = settings_of_own_code(self.settings)
+        else:  # Transformers has this class: whatever else the repository offers is not run
+            self.settings.pop("auto_map", None)
         self.input_name = self.extractor.model_input_names[0]
         self.is_waveform = self.input_name == "input_values" and kind != "ASTFeatureExtractor"
         self.time_axis = 2 if kind == "WhisperFeatureExtractor" else 1
@@ -90,7 +100,8 @@ class EncoderFeatures:
             extractor_class = class_of_own_code(settings, "AutoFeatureExtractor")
         else:
             extractor_class = getattr(transformers, str(kind), None)
-        if not (isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)):
+        is_extractor = isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)
+        if not is_extractor or extractor_class is SequenceFeatureExtractor:
             raise ValueError(f"Transformers has no feature extractor {kind!r}; give the settings of one that it has.")
         return extractor_class.from_dict(settings)
 
@@ -100,8 +111,8 @@ class EncoderFeatures:
         for index, wave in waves.items():
             if self.max_samples is not None and len(wave) > self.max_samples:
                 raise ValueError(
-                    f"Clip {index} of the batch is {len(wave) / rate:.1f} s long, and this encoder takes at most "
-                    f"{self.max_samples / rate:.1f} s; cut it, or give the extractor truncation=True."
+                    f"Clip {index} of the batch is {len(wave)} samples ({len(wave) / rate:.1f} s) long, and this "
+                    f"encoder takes at most {self.max_samples}; cut it, or give the extractor truncation=True."
                 )
 
     def __call__(self, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

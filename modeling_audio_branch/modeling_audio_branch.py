@@ -199,6 +199,18 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
         return counts | {"total": sum(counts.values())}
 
 
+def _split(settings_and_download: dict) -> tuple[dict, dict]:
+    """Settings of [`AudioBranchConfig`], and those of the download; a TypeError about any other."""
+    known = {*AudioBranchConfig.__dataclass_fields__, *AudioBranchConfig.attribute_map, "num_labels"}
+    if unknown := settings_and_download.keys() - known - set(DOWNLOAD):
+        raise TypeError(
+            f"{', '.join(sorted(unknown))}: neither a setting of AudioBranchConfig nor one of the download "
+            f"({', '.join(DOWNLOAD)})."
+        )
+    download = {name: value for name, value in settings_and_download.items() if name in DOWNLOAD}
+    return {name: value for name, value in settings_and_download.items() if name not in DOWNLOAD}, download
+
+
 class AudioBranchModel(AudioBranchPreTrainedModel):
     """Segment features of audio. Takes raw audio as well as the log-mel frames of [`AudioBranchFeatureExtractor`]."""
 
@@ -258,8 +270,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             from modeling_audio_branch.convert_parakeet import load_parakeet
         except ImportError as error:
             raise ImportError("from_parakeet needs the audio-branch package, not a checkpoint's code alone.") from error
-        download = {name: settings_and_download.pop(name) for name in DOWNLOAD if name in settings_and_download}
-        model = load_parakeet(repository, download, **settings_and_download)
+        settings, download = _split(settings_and_download)
+        model = load_parakeet(repository, download, **settings)
         logger.warning(NEW_POOLING, repository)
         return model
 
@@ -281,17 +293,28 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         Raises:
             ValueError, OSError: One sentence on missing weights, or on what of the encoder is not supported.
         """
-        download = {name: settings_and_download.pop(name) for name in DOWNLOAD if name in settings_and_download}
+        settings, download = _split(settings_and_download)
+        if decided := settings.keys() & {"d_model", "num_layers", "sample_rate", "encoder_config", "encoder_extractor"}:
+            raise ValueError(f"from_encoder takes {', '.join(sorted(decided))} from the encoder; leave it out.")
         if feature_extractor is None:
             feature_extractor = AutoFeatureExtractor.from_pretrained(
                 repository, trust_remote_code=trust_remote_code, **download
             )
         encoder = load_encoder(repository, trust_remote_code=trust_remote_code, **download)
         extractor = EncoderFeatures(feature_extractor).settings
-        config = AudioBranchConfig(**encoder_settings(encoder), encoder_extractor=extractor, **settings_and_download)
+        config = AudioBranchConfig(**encoder_settings(encoder), encoder_extractor=extractor, **settings)
         with trusted_code(repository, trust_remote_code, **download):
             model = cls(config).eval()
         model.encoder.model.load_state_dict(encoder.state_dict())
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, config.sample_rate))
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(
+                f"{type(encoder).__name__} with {extractor.get('feature_extractor_type')} fails on one second of audio "
+                f"({reason}); the README lists the encoders that are known to work."
+            ) from error
         logger.warning(NEW_POOLING, repository)
         return model
 

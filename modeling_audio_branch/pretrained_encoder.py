@@ -4,6 +4,7 @@ B batch, N input steps (samples or spectrogram frames), T' encoder frames, D the
 """
 
 import inspect
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -32,6 +33,8 @@ def encoder_part(model: PreTrainedModel) -> PreTrainedModel:
 def load_encoder(repository, **download) -> PreTrainedModel:
     """The audio encoder in a repository or folder, in float32; a ValueError if it lacks some weights."""
     whole, loading = AutoModel.from_pretrained(repository, dtype=torch.float32, output_loading_info=True, **download)
+    if whole.config.model_type == "audio_branch":
+        raise ValueError(f"{repository} is an Audio Branch model already; load it by from_pretrained.")
     encoder = encoder_part(whole)
     prefix = next(name for name, module in whole.named_modules() if module is encoder)
     # What SpecAugment writes over masked frames is often left out, for it is learned in training alone.
@@ -59,9 +62,12 @@ def is_padding_invariant(encoder_config: PreTrainedConfig | dict) -> bool:
     """Whether this encoder is known to give a clip the same frames alone and in a padded batch.
 
     Known: tests/test_encoders.py checks it for every type named here, and `python -m benchmarks.encoders` measures it.
-    Group norm over time sees the padding; so do Wav2Vec2-Conformer's depthwise convolutions and wav2vec2's adapters.
+    Group norm over time sees the padding; so do Wav2Vec2-Conformer's depthwise convolutions, wav2vec2's adapters and
+    HuBERT's batch norm before its positional convolution.
     """
-    if isinstance(encoder_config, dict) or getattr(encoder_config, "add_adapter", False):
+    if isinstance(encoder_config, dict):
+        return False
+    if getattr(encoder_config, "add_adapter", False) or getattr(encoder_config, "conv_pos_batch_norm", False):
         return False
     kind = encoder_config.model_type
     if kind in ("wav2vec2", "hubert", "wavlm"):
@@ -116,6 +122,11 @@ class PretrainedEncoder(nn.Module):
     @property
     def front_end(self) -> list[nn.Module]:
         found = [getattr(self.model, name) for name in FRONT_ENDS if hasattr(self.model, name)]
+        inner = getattr(self.model, "encoder", None)
+        if hasattr(inner, "pos_conv_embed"):  # wav2vec2 and its kin
+            found.append(inner.pos_conv_embed)
+            if not getattr(self.model.config, "do_stable_layer_norm", False):  # else the norm follows the layers
+                found.append(inner.layer_norm)
         if not found:
             raise ValueError(f"{type(self.model).__name__} has no front end that we know; freeze 'encoder' whole.")
         return found
@@ -160,7 +171,8 @@ class PretrainedEncoder(nn.Module):
         if self.takes_mask:
             # A clip without a frame is shown whole, as nothing but masked keys can give NaN; its frames don't count.
             call["attention_mask"] = (step_mask | (lengths < 1)[:, None]).long()
-        output = self.model(**call, return_dict=True)
+        with self._spec_augment_that_fits(lengths):
+            output = self.model(**call, return_dict=True)
         last_hidden_state = self._over_time(output.last_hidden_state)
         num_frames = last_hidden_state.shape[1]
         if num_frames != self._frames(torch.tensor([step_mask.shape[1]])).item():
@@ -182,6 +194,20 @@ class PretrainedEncoder(nn.Module):
         for attentions in output.attentions or ():
             self.recorded_attention(attentions)
         return last_hidden_state, to_pool, valid
+
+    @contextmanager
+    def _spec_augment_that_fits(self, lengths):
+        """Transformers' SpecAugment fails on a batch that is shorter than one of its spans: it is left out there."""
+        config = self.model.config
+        fits = not (self.training and self.config.apply_spec_augment) or lengths.max() > config.mask_time_length
+        if fits:
+            yield
+            return
+        config.apply_spec_augment = False
+        try:
+            yield
+        finally:
+            config.apply_spec_augment = True
 
     def _shortest(self):
         """Samples under the first frame of a convolutional feature encoder (wav2vec2's 400)."""

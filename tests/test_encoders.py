@@ -1,6 +1,7 @@
 """Other encoders of Transformers under our pooling: small random models of every class that the README names."""
 
 import copy
+import json
 import logging
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from transformers import (
     ASTConfig,
     AutoFeatureExtractor,
     AutoModel,
+    ClapFeatureExtractor,
     DataCollatorWithPadding,
     HubertConfig,
     ParakeetCTCConfig,
@@ -26,9 +28,11 @@ from transformers import (
     ParakeetEncoderConfig,
     ParakeetFeatureExtractor,
     ParakeetForCTC,
+    SeamlessM4TFeatureExtractor,
     Wav2Vec2BertConfig,
     Wav2Vec2Config,
     Wav2Vec2ConformerConfig,
+    Wav2Vec2FeatureExtractor,
     WavLMConfig,
     WhisperConfig,
 )
@@ -41,10 +45,12 @@ from modeling_audio_branch import (
     AudioBranchModel,
     convert_parakeet,
 )
+from modeling_audio_branch.encoder_features import EncoderFeatures
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 CONVOLUTIONS = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
 LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+ADAPTER = LAYER_NORM | {"add_adapter": True, "output_hidden_size": 24}
 WHISPER = {
     **{"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "num_mel_bins": 20},
     **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48, "vocab_size": 8, "pad_token_id": 0},
@@ -64,7 +70,10 @@ DEPENDENT = {
     "hubert, group norm": lambda: HubertConfig(**SIZES, **CONVOLUTIONS),
     "wavlm, group norm": lambda: WavLMConfig(**SIZES, **CONVOLUTIONS),
     "wav2vec2-conformer": lambda: Wav2Vec2ConformerConfig(**SIZES, **CONVOLUTIONS),
-    "wav2vec2, adapter": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS, **LAYER_NORM, add_adapter=True),
+    "hubert, batch norm": lambda: HubertConfig(**SIZES, **CONVOLUTIONS, **LAYER_NORM, conv_pos_batch_norm=True),
+    "wav2vec2, adapter": lambda: Wav2Vec2Config(
+        **SIZES, **CONVOLUTIONS, **LAYER_NORM, add_adapter=True, output_hidden_size=24
+    ),
 }
 ENCODERS = INVARIANT | DEPENDENT
 TARGET_MODULES = {  # the README's table
@@ -140,7 +149,8 @@ def test_shapes_and_times(name):
         output = model(**extractor(clips, sampling_rate=16000, return_tensors="pt"), output_hidden_states=True)
     frames = output.attention_mask.shape[1]
     assert output.segment_features.shape == (2, 4, 12) and output.pooler_output.shape == (2, 12)
-    assert output.last_hidden_state.shape == (2, frames, 32)
+    assert output.last_hidden_state.shape == (2, frames, model.config.d_model)
+    assert (output.last_hidden_state[output.attention_mask == 0] == 0).all()
     layer_frames = output.hidden_states[0].shape[1]  # an adapter has fewer frames than the layers
     assert [states.shape[1] for states in output.hidden_states] == [layer_frames, layer_frames, frames]
     assert layer_frames == frames or "adapter" in name
@@ -323,17 +333,24 @@ def test_a_training_step_moves_all_that_trains_and_nothing_frozen(name, frozen):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_parts_of_an_encoder_freeze_by_the_same_words_as_ours(name):
     model = make(name)
-    model.freeze("front_end")
     encoder = model.encoder
+    at_first = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    model.freeze("front_end")
     trains = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     assert any("layers" in key or ".layer." in key for key in trains)
     assert all(not parameter.requires_grad for part in encoder.front_end for parameter in part.parameters())
+    final_norm = ("layer_norm", "layernorm", "adapter")
+    model.freeze(2)
+    left = {key for key, parameter in encoder.model.named_parameters() if parameter.requires_grad}
+    assert all(any(part in key for part in final_norm) for key in left), left
+    assert len({key.rsplit(".", 1)[0] for key in left if "adapter" not in key}) <= 1
+    model.unfreeze("encoder")
     model.freeze(1)
     model.train()
     assert not any(parameter.requires_grad for parameter in encoder.layers[0].parameters())
     assert not encoder.layers[0].training and encoder.layers[1].training
     model.unfreeze("encoder")
-    assert {key for key, parameter in model.named_parameters() if parameter.requires_grad} >= trains
+    assert {key for key, parameter in model.named_parameters() if parameter.requires_grad} == at_first
     assert encoder.layers[0].training and not model.frozen_modules
 
 
@@ -352,7 +369,9 @@ def test_lora_trains_by_the_readmes_target_modules(name):
         modules_to_save=["audio_branch.pooling", "audio_branch.projection", "classifier"],
         r=2,
     )
+    model.freeze("encoder")  # so that no BatchNorm statistic moves that the adapter does not save
     tuned = get_peft_model(model, config).train()
+    before = {name: buffer.clone() for name, buffer in tuned.named_buffers()}
     adapted = {key.split(".lora_")[0] for key, _ in tuned.named_parameters() if ".lora_" in key and ".encoder." in key}
     assert len(adapted) == 2 * len(targets)  # in both layers, and nowhere else in the encoder
     waveform, mask = pad(random_clips([9000, 20000]))
@@ -360,6 +379,8 @@ def test_lora_trains_by_the_readmes_target_modules(name):
     for key, parameter in tuned.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, key
+    for key, buffer in tuned.named_buffers():
+        assert torch.equal(buffer, before[key]), key
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -420,10 +441,105 @@ def test_a_clip_too_long_for_the_encoder_is_refused_by_its_number():
     extractor = AudioBranchFeatureExtractor.from_model(model)
     clips = [clip.numpy() for clip in random_clips([9000, 40000, 8000])]
     for call in (lambda: extractor(clips, sampling_rate=16000), lambda: model.encode(clips, sampling_rate=16000)):
-        with pytest.raises(ValueError, match=r"^Clip 1 of the batch is 2\.5 s long, .* at most 2\.0 s; cut it"):
+        with pytest.raises(ValueError, match=r"^Clip 1 of the batch is 40000 samples .* at most 32000; cut it"):
             call()
     cut = extractor(clips, sampling_rate=16000, truncation=True, return_tensors="pt")
     assert cut["attention_mask"].sum(-1).tolist() == [57, 200, 50]
+
+
+@pytest.mark.parametrize(("name", "limit"), [("whisper", 32000), ("ast", 400 + 208 * 160 - 1)])
+def test_a_clip_of_just_the_greatest_length_passes(name, limit):
+    extractor = AudioBranchFeatureExtractor.from_model_config(AudioBranchConfig(encoder_config=ENCODERS[name]()))
+    rows = extractor(random_clips([limit, 9000]), sampling_rate=16000, padding=False)
+    key = next(iter(rows))
+    assert rows[key][0].shape == rows[key][1].shape  # such encoders are not given less, padded or not
+    assert rows["attention_mask"][0].all()
+    with pytest.raises(ValueError, match=f"at most {limit}"):
+        extractor(random_clips([limit + 1]), sampling_rate=16000)
+
+
+def test_frozen_and_unused_parameters_stay_so_through_saving(tmp_path):
+    make("wav2vec2", freeze_encoder=True).save_pretrained(tmp_path / "frozen")
+    loaded = AudioBranchModel.from_pretrained(tmp_path / "frozen").train()
+    assert not any(parameter.requires_grad for parameter in loaded.encoder.parameters())
+    make("wav2vec2").save_pretrained(tmp_path / "free")
+    loaded = AudioBranchModel.from_pretrained(tmp_path / "free")
+    assert not loaded.encoder.model.masked_spec_embed.requires_grad
+    assert loaded.encoder.layers[0].attention.q_proj.weight.requires_grad
+
+
+def test_attention_and_dtype_reach_the_encoder(tmp_path):
+    make("wav2vec2").save_pretrained(tmp_path)
+    loaded = AudioBranchModel.from_pretrained(tmp_path, attn_implementation="eager", dtype=torch.bfloat16)
+    assert loaded.encoder.model.config._attn_implementation == "eager"
+    assert loaded.encoder.model.dtype == torch.bfloat16 and loaded.encoder.model.config.dtype == torch.bfloat16
+
+
+def test_a_half_precision_checkpoint_is_loaded_in_float32(tmp_path, repositories):
+    AutoModel.from_pretrained(repositories["wav2vec2"]).half().save_pretrained(tmp_path)
+    extractor = AutoFeatureExtractor.from_pretrained(repositories["wav2vec2"])
+    assert AudioBranchModel.from_encoder(tmp_path, feature_extractor=extractor).dtype == torch.float32
+
+
+def test_an_input_too_short_for_a_frame_beside_an_empty_one_gives_zeros():
+    model = make("wav2vec2")
+    mask = torch.zeros(2, 300, dtype=torch.long)
+    mask[0] = 1
+    with torch.no_grad():
+        output = model(input_values=torch.randn(2, 300), attention_mask=mask)
+    assert not output.attention_mask.any() and not output.segment_features.any()
+
+
+def test_spec_augment_leaves_out_batches_shorter_than_its_spans():
+    model = make("wav2vec2", apply_spec_augment=True).train()
+    for samples in (1600, 20000):
+        model(torch.randn(2, samples)).segment_features.sum().backward()
+        assert model.encoder.model.config.apply_spec_augment
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"subfolder": "sub"}, TypeError, "subfolder: neither"),
+        ({"num_layers": 1, "sample_rate": 8000}, ValueError, "num_layers, sample_rate from the encoder"),
+        ({"feature_extractor": Wav2Vec2FeatureExtractor(padding_side="left")}, ValueError, "padding_side='left'"),
+        ({"feature_extractor": ClapFeatureExtractor()}, ValueError, "fails on one second"),
+        ({"feature_extractor": SeamlessM4TFeatureExtractor()}, ValueError, "fails on one second of audio"),
+    ],
+)
+def test_from_encoder_refuses_what_it_would_ignore_or_fail_on(repositories, settings, error, message):
+    with pytest.raises(error, match=message):
+        AudioBranchModel.from_encoder(repositories["wav2vec2"], **settings)
+
+
+def test_from_encoder_refuses_a_model_of_ours(tmp_path):
+    model = make_model(AudioBranchModel, tiny_config())
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        saved.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="load it by from_pretrained"):
+        AudioBranchModel.from_encoder(tmp_path)
+
+
+def test_an_extractor_that_makes_no_mask_is_refused():
+    features = EncoderFeatures(ClapFeatureExtractor(truncation="rand_trunc"))
+    with pytest.raises(ValueError, match="makes no attention_mask"):
+        features([torch.zeros(16000)])
+
+
+def test_frames_that_do_not_follow_the_known_rule_are_refused():
+    model = make("wav2vec2")
+    model.encoder.model._get_feat_extract_output_lengths = lambda steps, add_adapter=None: steps // 300
+    with pytest.raises(ValueError, match="made 49 frames of 16000 steps"):
+        model(torch.zeros(1, 16000))
+
+
+def test_an_encoder_at_another_sampling_rate_gets_audio_at_that_rate():
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000, do_normalize=False)
+    config = AudioBranchConfig(encoder_config=ENCODERS["wav2vec2"](), encoder_extractor=extractor.to_dict(), **SMALL)
+    assert config.sample_rate == 8000
+    made = AudioBranchFeatureExtractor.from_model_config(config)
+    assert made.sampling_rate == 8000
+    assert made(random_clips([16000])[0], sampling_rate=16000, return_tensors="pt")["input_values"].shape == (1, 8000)
 
 
 def test_missing_weights_are_not_replaced_by_random_ones(tmp_path, repositories):
@@ -540,6 +656,20 @@ def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its
     for ours in (AudioBranchModel, AudioBranchFeatureExtractor):
         with pytest.raises(ValueError, match="brings its own code, .*trust_remote_code=True"):
             ours.from_pretrained(tmp_path / "saved")
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        with pytest.raises(ValueError, match="push_to_hub=True leaves out"):
+            saved.save_pretrained(tmp_path / "pushed", push_to_hub=True)
+    elsewhere = json.loads((tmp_path / "saved" / "config.json").read_text())
+    elsewhere["encoder_config"]["auto_map"] = {
+        name: f"{source}--{reference}" for name, reference in elsewhere["encoder_config"]["auto_map"].items()
+    }
+    (tmp_path / "elsewhere").mkdir()
+    for file in (tmp_path / "saved").iterdir():
+        if file.is_file():
+            (tmp_path / "elsewhere" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "elsewhere" / "config.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(ValueError, match="another repository"):
+        AudioBranchModel.from_pretrained(tmp_path / "elsewhere", trust_remote_code=True)
     again = AudioBranchModel.from_pretrained(tmp_path / "saved", trust_remote_code=True)
     with torch.no_grad():
         assert torch.equal(again(clip[None]).segment_features, output.segment_features)
@@ -600,6 +730,18 @@ def test_a_parakeet_checkpoint_becomes_our_own_encoder_with_the_same_frames(para
         assert_same_clips(model(waveform, mask), [model(clip[None]) for clip in clips])
 
 
+def test_from_parakeet_carries_over_the_front_end(parakeet, tmp_path):
+    for file in parakeet[0].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = {"sampling_rate": 8000, "n_fft": 256, "hop_length": 80, "win_length": 200, "preemphasis": None}
+    ParakeetFeatureExtractor(feature_size=40, **settings).save_pretrained(tmp_path)
+    config = AudioBranchModel.from_parakeet(tmp_path, **SMALL).config
+    expected = {"sample_rate": 8000, "n_fft": 256, "hop_length": 80, "win_length": 200, "preemphasis": 0.0}
+    assert {name: getattr(config, name) for name in expected} == expected and config.dropout == 0.1
+    with pytest.raises(TypeError, match="variant: neither"):
+        AudioBranchModel.from_parakeet(tmp_path, variant="fp16")
+
+
 def test_a_converted_parakeet_needs_no_package_of_ours(parakeet, tmp_path):
     model = AudioBranchModel.from_parakeet(parakeet[0], **SMALL)
     model.save_pretrained(tmp_path / "saved")
@@ -618,12 +760,16 @@ def test_a_converted_parakeet_needs_no_package_of_ours(parakeet, tmp_path):
     [
         ({"hidden_act": "relu"}, "hidden_act='relu'"),
         ({"attention_bias": False}, "convolution_bias=True"),
+        ({"num_key_value_heads": 1}, "num_key_value_heads=1"),
         ({"intermediate_size": 40}, "intermediate_size=40"),
     ],
 )
 def test_a_parakeet_that_our_encoder_does_not_compute_is_refused_by_name(settings, named):
     with pytest.raises(ValueError, match=named):
-        convert_parakeet.encoder_settings(ParakeetEncoderConfig(**SIZES | settings))
+        config = ParakeetEncoderConfig(**SIZES | settings)
+        for name, value in settings.items():  # the number of key heads is overwritten when it is made
+            setattr(config, name, value)
+        convert_parakeet.encoder_settings(config)
 
 
 def test_from_parakeet_refuses_another_encoder(repositories):

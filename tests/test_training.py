@@ -67,7 +67,7 @@ def test_trainer_learns_tones_and_its_folder_loads_through_the_auto_classes(tmp_
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(losses) == 20
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
-    assert trainer.evaluate()["eval_accuracy"] == 1.0
+    assert trainer.evaluate()["eval_accuracy"] > 0.8  # chance is 0.33
     trainer.save_model()
     model = AutoModelForAudioClassification.from_pretrained(tmp_path, trust_remote_code=True)
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path, trust_remote_code=True)
