@@ -28,7 +28,9 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
-        return self.linear2(self.dropout(F.silu(self.linear1(hidden_states))))
+        hidden_states = self.linear1(hidden_states)
+        hidden_states = F.silu(hidden_states, inplace=not hidden_states.requires_grad)  # (B, T', ff_expansion_factor D)
+        return self.linear2(self.dropout(hidden_states))
 
 
 class ConvolutionModule(nn.Module):
@@ -57,7 +59,7 @@ class ConvolutionModule(nn.Module):
             hidden_states = self.norm(hidden_states)
         elif self.norm.training:  # else it is in the convolution
             hidden_states = self.norm(hidden_states, frame_mask)
-        return self.pointwise2(F.silu(hidden_states))
+        return self.pointwise2(F.silu(hidden_states, inplace=not hidden_states.requires_grad))
 
     def _convolve(self, hidden_states):
         """(B, T + before + after, D) to (B, T, D). As an image of height 1, channels last, for which it is fastest."""

@@ -26,7 +26,6 @@ class Subsampling(nn.Module):
         num_bins = config.n_mels
         self.factor = config.subsampling_factor
         self.causal = config.causal_subsampling
-        self.padding = (2, 1, 2, 1) if self.causal else (1, 1, 1, 1)
         self.stages = nn.ModuleList()
         for stage in range(self.factor.bit_length() - 1):
             if stage == 0:
@@ -36,7 +35,7 @@ class Subsampling(nn.Module):
             else:
                 depthwise = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
                 convolutions = [depthwise, nn.Conv2d(channels, channels, 1)]
-            self.stages.append(nn.Sequential(*convolutions, nn.ReLU()))
+            self.stages.append(nn.Sequential(*convolutions))
             num_bins = num_bins // 2 + 1 if self.causal else (num_bins + 1) // 2
         self.linear = Linear(channels * num_bins if self.stages else num_bins, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
@@ -45,10 +44,9 @@ class Subsampling(nn.Module):
     def forward(self, input_features: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel frames (B, T, M), zero where masked, and their mask (B, T) to (B, T', D) and (B, T')."""
         if torch.compiler.is_compiling():  # a loop over chunks would fix the length
-            hidden_states = self._convolve(input_features, frame_mask)
+            hidden_states = self.linear(self._convolve(input_features, frame_mask))
         else:
-            hidden_states = torch.cat(list(self._in_chunks(input_features, frame_mask)), dim=1)
-        hidden_states = self.linear(hidden_states)
+            hidden_states = torch.cat([self.linear(part) for part in self._in_chunks(input_features, frame_mask)], 1)
         if self.scale != 1.0:
             hidden_states = hidden_states * self.scale
         return self.dropout(hidden_states), self.subsampled_mask(frame_mask)
@@ -79,22 +77,25 @@ class Subsampling(nn.Module):
             yield part[:, (start - first) // self.factor : None if last else (stop - first) // self.factor]
 
     def _convolve(self, input_features, frame_mask):
-        """All stages, (B, T, M) to (B, T', C * M'), in the channels-last order that processors convolve fastest in."""
+        """All stages, with a ReLU after each: (B, T, M) to (B, T', C * M'). In channels-last order, the fastest."""
         if not self.stages:
             return input_features
         hidden_states = input_features.unsqueeze(1)  # (B, 1, T, M)
         for stage in self.stages:
             # A convolution's bias fills the padding: blank it before the next one looks at it.
-            hidden_states = F.pad(hidden_states * frame_mask[:, None, :, None], self.padding)
-            for convolution in stage[:-1]:
+            hidden_states = hidden_states * frame_mask[:, None, :, None]
+            if self.causal:
+                hidden_states = F.pad(hidden_states, (2, 1, 2, 1))
+            for convolution in stage:
                 weight = convolution.weight.contiguous(memory_format=torch.channels_last)
                 if convolution.kernel_size == (1, 1):
                     rows = F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), convolution.bias)
                     hidden_states = rows.permute(0, 3, 1, 2)
                 else:
+                    padding = 0 if self.causal else 1
                     hidden_states = F.conv2d(
-                        hidden_states, weight, convolution.bias, convolution.stride, groups=convolution.groups
+                        hidden_states, weight, convolution.bias, convolution.stride, padding, groups=convolution.groups
                     )
-            hidden_states = stage[-1](hidden_states)  # (B, C, T / 2, M / 2)
+            hidden_states = hidden_states.relu_()  # (B, C, T / 2, M / 2)
             frame_mask = self._halve(frame_mask)
         return hidden_states.transpose(1, 2).flatten(2)
