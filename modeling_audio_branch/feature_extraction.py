@@ -190,7 +190,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
             with torch.no_grad():
                 features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
-            features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+            if self.padding_value:
+                features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
             num_frames = [1 + len(wave) // self.hop_length for wave in waves]
         else:
             features, frame_mask = self._encoder_features(waves)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
+CHUNK, MIN_CHUNK = 1024, 64  # frames of all clips, and of each, whose spectra fit in a processor's cache
 STD_GUARD = 1e-5  # added to the standard deviation
 NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
 # The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
@@ -108,53 +109,86 @@ class LogMel(nn.Module):
             The log-mel frames (B, T, M), zero where invalid, and their mask (B, T), T = 1 + L // hop_length.
         """
         waveform = waveform.float()
+        num_samples = waveform.shape[1]
+        num_frames = 1 + num_samples // self.hop_length
+        if attention_mask is not None and not torch.compiler.is_compiling() and attention_mask.all():
+            attention_mask = None
         if attention_mask is None:
-            attention_mask = torch.ones_like(waveform, dtype=torch.bool)
-        attention_mask = attention_mask.bool()
-        num_frames = 1 + waveform.shape[1] // self.hop_length
-        lengths = attention_mask.sum(-1, keepdim=True) // self.hop_length  # (B, 1) valid frames
+            lengths = waveform.new_full((len(waveform), 1), num_samples // self.hop_length, dtype=torch.long)
+        else:
+            attention_mask = attention_mask.bool()
+            lengths = attention_mask.sum(-1, keepdim=True) // self.hop_length  # (B, 1) valid frames
         frame_mask = torch.arange(num_frames, device=waveform.device) < lengths  # (B, T)
 
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self._power_spectrum(waveform, attention_mask, num_frames)  # (B, T, n_fft // 2 + 1)
-            mel = power @ self.mel_filters  # (B, T, M)
-            log_mel = (mel + self.log_guard if self.log_guard_type == "add" else mel.clamp(min=self.log_guard)).log()
-            log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
+            frames = self._frames(waveform, attention_mask, num_frames)  # (B, T, n_fft)
+            if torch.compiler.is_compiling():  # loops and lengths would fix the shapes
+                log_mel = self._normalise(self._log_mel(frames), frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
+            elif attention_mask is None:  # all but the last frame are valid
+                log_mel = torch.cat([self._log_mel(frames[:, start:stop]) for start, stop in self._chunks(frames)], 1)
+                log_mel = F.pad(self._normalise(log_mel, None, lengths.unsqueeze(-1)), (0, 0, 0, 1))
+            else:
+                log_mel = frames.new_zeros(*frame_mask.shape, self.n_mels)
+                for start, stop in self._chunks(frames):
+                    clips = (lengths[:, 0] > start).nonzero().squeeze(1)  # the others are over
+                    if len(clips):
+                        log_mel[clips, start:stop] = self._log_mel(frames[clips, start:stop])
+                log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
         return log_mel, frame_mask
 
-    def _power_spectrum(self, waveform, attention_mask, num_frames):
-        # where, not a product: padded samples may be NaN. The second one drops what leaks into the first padded sample.
-        waveform = waveform.where(attention_mask, 0.0)
-        waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - self.preemphasis * waveform[:, :-1]], dim=1)
-        waveform = waveform.where(attention_mask, 0.0)
+    @staticmethod
+    def _chunks(frames):
+        """Ranges of frames, without the last, that is never valid; in each as many of all clips as fit in a cache."""
+        size = max(MIN_CHUNK, CHUNK // len(frames))
+        last = frames.shape[1] - 1
+        return [(start, min(start + size, last)) for start in range(0, last, size)] or [(0, 0)]
+
+    def _frames(self, waveform, attention_mask, num_frames):
+        """Overlapping frames (B, T, n_fft) of the emphasised samples: a view of them, not a copy."""
+        if attention_mask is not None:  # where, not a product: padded samples may be NaN
+            waveform = waveform.where(attention_mask, 0.0)
+        if self.preemphasis:
+            waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - self.preemphasis * waveform[:, :-1]], dim=1)
+        if attention_mask is not None:  # what leaks into the first padded sample
+            waveform = waveform.where(attention_mask, 0.0)
         # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as
         # NeMo does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
         before = self.n_fft // 2
         after = (num_frames - 1) * self.hop_length + before - waveform.shape[1]
-        frames = F.pad(waveform, (before, after)).unfold(-1, self.n_fft, self.hop_length)  # (B, T, n_fft)
+        return F.pad(waveform, (before, after)).unfold(-1, self.n_fft, self.hop_length)
+
+    def _log_mel(self, frames):
+        """Frames (..., n_fft) to their log-mel (..., M)."""
+        if not frames.numel():  # of which the FFT fails
+            return frames[..., :1].expand(*frames.shape[:-1], self.n_mels)
         left = (self.n_fft - self.win_length) // 2
         window = F.pad(self.window, (left, self.n_fft - self.win_length - left))
-        spectrum = torch.fft.rfft(frames * window)  # (B, T, n_fft // 2 + 1)
-        power = torch.view_as_real(spectrum).square().sum(-1)
-        if self.mag_power == 2:
-            return power
-        # A root has an infinite slope at 0: keep 0 out of it. It must stay 0: a tiny log guard would show a tiny root.
-        return (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
+        spectrum = torch.view_as_real(torch.fft.rfft(frames * window))  # (..., n_fft // 2 + 1, 2)
+        squares = spectrum * spectrum
+        power = squares[..., 0] + squares[..., 1]
+        if self.mag_power != 2:
+            # A root has an infinite slope at 0: keep 0 out. It must stay 0: a tiny log guard would show a tiny root.
+            power = (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
+        mel = power @ self.mel_filters
+        return (mel + self.log_guard if self.log_guard_type == "add" else mel.clamp(min=self.log_guard)).log()
 
     def _normalise(self, log_mel, mask, lengths):
+        def blank(states):  # without a mask, all frames are valid
+            return states if mask is None else states.where(mask, 0.0)
+
         if self.normalize == "none":
-            return log_mel.where(mask, 0.0)
+            return blank(log_mel)
         if self.normalize == "fixed":
             mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_deviation))
-            return ((log_mel - mean) / deviation).where(mask, 0.0)
+            return blank((log_mel - mean) / deviation)
         axes, count = ((1,), lengths) if self.normalize == "per_feature" else ((1, 2), lengths * self.n_mels)
         # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,
         # a bin that never changes (silence, band-limited audio) becomes exactly 0; without, rounding is blown up.
         first = log_mel[:, :1] if self.normalize == "per_feature" else log_mel[:, :1, :1]
-        log_mel = (log_mel - first.detach()).where(mask, 0.0)
+        log_mel = blank(log_mel - first.detach())
         mean = log_mel.sum(axes, keepdim=True) / count.clamp(min=1)  # (B, 1, M or 1)
-        log_mel = (log_mel - mean).where(mask, 0.0)
-        variance = log_mel.square().sum(axes, keepdim=True) / (count - 1).clamp(min=1)
+        log_mel = blank(log_mel - mean)
+        variance = (log_mel * log_mel).sum(axes, keepdim=True) / (count - 1).clamp(min=1)
         # The root's slope at 0 is infinite: keep 0 out of it.
         deviation = variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
         return log_mel / (deviation + STD_GUARD)

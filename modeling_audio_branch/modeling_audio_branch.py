@@ -401,6 +401,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, "
                 f"samples) or log-mel frames (batch, frames, {self.config.n_mels})."
             )
+        if inputs.ndim == 2 and attention_mask is None:
+            return self.log_mel(inputs)
         attention_mask = self._checked_mask(attention_mask, inputs.shape[:2], inputs.device)
         if inputs.ndim == 2:
             return self.log_mel(inputs, attention_mask)

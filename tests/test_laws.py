@@ -223,7 +223,7 @@ def test_outputs_and_gradients_are_finite_on_the_edges(
             output = model(waveform, attention_mask=mask, labels=torch.zeros(len(mask), 2))
             output.loss.backward()
             assert output.logits.isfinite().all()
-            assert waveform.grad.isfinite().all()
+            assert waveform.grad is None or waveform.grad.isfinite().all()  # None: no clip has a frame
             for name, parameter in model.named_parameters():
                 assert parameter.grad is None or parameter.grad.isfinite().all(), name
             for name, buffer in model.named_buffers():
