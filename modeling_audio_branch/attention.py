@@ -122,6 +122,8 @@ class ConformerAttention(nn.Module):
             clips = zip(packing.split(qkv), packing.split(global_qkv), strict=True)
             outputs = [self._clips(*clip, None, positions, BLOCK, **kwargs)[0] for clip in clips]
             output, probabilities = packing.join(outputs), None
+            del clips, outputs
+        del qkv, global_qkv  # three times as large as the input
         return self.o_proj(output), probabilities
 
     def _clips(self, qkv, global_qkv, frame_mask, positions, block, **kwargs):

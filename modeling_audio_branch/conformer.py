@@ -17,6 +17,8 @@ from .masked_batch_norm import MaskedBatchNorm
 from .packing import Packing, in_one_row
 from .subsampling import Subsampling
 
+CHUNK = 2048  # frames that go through a feed-forward layer at a time, where there are many and no gradient is wanted
+
 
 class FeedForward(nn.Module):
     """Linear, SiLU, linear; on each frame by itself."""
@@ -28,6 +30,12 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
+        if hidden_states.shape[1] > 2 * CHUNK and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # An hour has 45,000 frames, whose inner states would take 370 MB.
+            return torch.cat([self._frames(chunk) for chunk in hidden_states.split(CHUNK, dim=1)], dim=1)
+        return self._frames(hidden_states)
+
+    def _frames(self, hidden_states):
         hidden_states = self.linear1(hidden_states)
         hidden_states = F.silu(hidden_states, inplace=not hidden_states.requires_grad)  # (B, T', ff_expansion_factor D)
         return self.linear2(self.dropout(hidden_states))
@@ -151,6 +159,7 @@ class ConformerEncoder(nn.Module):
         packing = Packing(self.subsampling.subsampled_mask(frame_mask))
         row, row_mask = in_one_row(input_features, frame_mask, self.config.subsampling_factor)  # (1, R, M), (1, R)
         hidden_states, row_mask = self.subsampling(row, row_mask)
+        del row  # as large as the input
         hidden_states = hidden_states[row_mask].unsqueeze(0)  # (1, N, D)
         hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, packing=packing, **kwargs)
         hidden_states = packing.pad(hidden_states)  # (B, T', D)

@@ -42,7 +42,8 @@ class Packing:
     @staticmethod
     def join(parts: list[torch.Tensor]) -> torch.Tensor:
         """The parts of `split` to (1, N, D)."""
-        return torch.cat([part.flatten(0, 1) for part in parts]).unsqueeze(0)
+        frames = [part.flatten(0, 1) for part in parts]
+        return (frames[0] if len(frames) == 1 else torch.cat(frames)).unsqueeze(0)
 
     def spread(self, packed: torch.Tensor, before: int, after: int) -> torch.Tensor:
         """Room for a kernel that sees so many frames before and after: (1, N, D) to (1, places, D), zero in between."""

@@ -1,0 +1,145 @@
+"""What all benchmarks share: alternating runs, the machine's own speed, tables, and results with hardware and versions."""
+
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+from transformers import ParakeetEncoder, ParakeetEncoderConfig
+
+from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
+from modeling_audio_branch.convert_parakeet import encoder_weights
+
+RATE = 16000  # Hz
+FRAMES = 100  # log-mel frames per second
+
+
+def mixed_seconds(count: int = 16, seed: int = 0) -> list[float]:
+    """Lengths as recordings have them: log-normal, 1 to 15 s."""
+    seconds = torch.empty(count).log_normal_(1.3, 0.6, generator=torch.Generator().manual_seed(seed))
+    return seconds.clamp(1, 15).tolist()
+
+
+BATCHES = {"1 clip of 3 s": [3.0], "8 clips of 3 s": [3.0] * 8, "16 clips of 1 to 15 s": mixed_seconds()}
+
+
+def synchronize():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def timed(run) -> float:
+    synchronize()
+    start = time.perf_counter()
+    run()
+    synchronize()
+    return time.perf_counter() - start
+
+
+def compare(ours, peer, repeats: int) -> dict[str, float]:
+    """Median seconds of both and of their ratio, with its quartiles, over alternating runs after a warm-up."""
+    times = {ours: [], peer: []}
+    for repeat in range(-1, repeats):  # -1 warms up
+        for run in (ours, peer) if repeat % 2 else (peer, ours):
+            seconds = timed(run)
+            if repeat >= 0:
+                times[run].append(seconds)
+    ratios = [b / a for a, b in zip(times[ours], times[peer], strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    medians = {"ours_s": statistics.median(times[ours]), "peer_s": statistics.median(times[peer])}
+    return medians | {"ratio": middle, "ratio_low": low, "ratio_high": high}
+
+
+def gemm_rate(device: str = "cpu", size: int = 2048) -> float:
+    """The machine's own floating-point operations per second in a large float32 matrix product."""
+    a, b = torch.randn(2, size, size, device=device)
+    return 2 * size**3 / statistics.median(timed(lambda: a @ b) for _ in range(7))
+
+
+def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, ParakeetEncoder]:
+    """FastConformer-Large of so many layers, ours and Transformers', with the same random weights."""
+    torch.manual_seed(0)
+    config = AudioBranchConfig.large(num_layers=layers, **settings)
+    peer_config = ParakeetEncoderConfig(
+        hidden_size=config.d_model,
+        num_hidden_layers=layers,
+        num_attention_heads=config.num_heads,
+        intermediate_size=config.ff_expansion_factor * config.d_model,
+        num_mel_bins=config.n_mels,
+        layerdrop=0.0,
+    )
+    peer = ParakeetEncoder(peer_config).eval()
+    ours = AudioBranchModel(config).eval()
+    ours.encoder.load_state_dict(encoder_weights(peer.state_dict()))
+    return ours.to(device), peer.to(device)
+
+
+def features(seconds: list[float], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
+    """Random log-mel frames (B, T, 80), zero where masked, and their mask (B, T); the last frame is never valid."""
+    lengths = torch.tensor([int(each * FRAMES) for each in seconds])
+    mask = torch.arange(int(lengths.max()) + 1) < lengths[:, None]
+    frames = torch.randn(*mask.shape, 80, generator=torch.Generator().manual_seed(0)) * mask.unsqueeze(-1)
+    return frames.to(device), mask.to(device)
+
+
+def useful_flop(config: AudioBranchConfig, seconds: list[float]) -> float:
+    """Multiplications and additions that the encoder needs for these clips, without padding, counted by hand."""
+    d, channels, total = config.d_model, config.subsampling_channels, 0.0
+    for each in seconds:
+        frames, bins = int(each * FRAMES), config.n_mels
+        subsampling = 0
+        for stage in range(config.subsampling_factor.bit_length() - 1):
+            frames, bins = -(-frames // 2), -(-bins // 2)
+            subsampling += frames * bins * channels * (9 + (channels if stage else 0))
+        subsampling += frames * channels * bins * d
+        left, right = config.attention_context
+        seen = frames if left < 0 else min(frames, left + 1 + right)
+        linear = (
+            frames * d * d * (4 * config.ff_expansion_factor + 3 + 1 + 2 + 1) + frames * d * config.conv_kernel_size
+        )
+        attention = (
+            frames * seen * d * 3 + min(2 * frames, 2 * seen) * d * d
+        )  # keys, values, positions; their projection
+        total += 2 * (subsampling + config.num_layers * (linear + attention))
+    return total
+
+
+def machine() -> dict[str, str | int]:
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
+    return {
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def report(title: str, rows: list[dict], columns: dict, output: Path, **more) -> None:
+    """A table on the terminal, of `columns` (heading: function of a row), and all numbers as JSON."""
+    table = Table(title=title)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*(column(row) for column in columns.values()))
+    Console().print(table)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"title": title, **machine(), **more, "results": rows}, indent=2))
+    print(f"Written to {output}")
+
+
+def ratio(row: dict) -> str:
+    return f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+
+
+def milliseconds(name: str):
+    return lambda row: f"{1000 * row[name]:.1f}"

@@ -1,0 +1,95 @@
+"""Speed of the encoder beside Transformers' ParakeetEncoder (sdpa), with the same weights, in the same run.
+
+    python -m benchmarks.encoder                    # 17 layers, about ten minutes on two cores
+    python -m benchmarks.encoder --layers 4 --repeats 5
+
+Each input is run by the model as it is, after `prepare_for_inference()`, and in int8 (torch's dynamic quantisation of
+all linear layers). Runs alternate; read the ratio (the median over pairs of neighbouring runs) and its quartiles. The
+difference is the largest between the outputs; for int8, the cosine between them.
+"""
+
+import argparse
+import copy
+import warnings
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from .common import BATCHES, compare, features, gemm_rate, milliseconds, pair, ratio, report, useful_flop
+
+LONGER = {"1 clip of 60 s": [60.0], "1 clip of 60 s, window 128": [60.0]}
+
+
+def quantized(model):
+    """A copy with all linear layers in int8, activations scaled as they come."""
+    from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
+    from torch.ao.quantization import default_dynamic_qconfig
+
+    from modeling_audio_branch.linear import Linear
+
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Linear):
+                plain = torch.nn.Linear(child.in_features, child.out_features, child.bias is not None)
+                plain.load_state_dict(child.state_dict())
+                plain.qconfig = default_dynamic_qconfig
+                setattr(module, name, DynamicLinear.from_float(plain))
+    return model
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=17, help="17 is FastConformer-Large")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=Path("outputs/encoder.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+    rows = []
+    variants = ["as it is", "prepared", "int8"] if arguments.device == "cpu" else ["as it is"]
+    with torch.no_grad():
+        for name, seconds in track((BATCHES | LONGER).items(), "Measuring", transient=True):
+            window = 128 if "window" in name else None
+            model, peer = pair(arguments.layers, arguments.device, attention_window=window)
+            frames, mask = features(seconds, arguments.device)
+            expected = peer(frames, attention_mask=mask)
+            valid = expected.attention_mask.bool()
+            for variant in variants:
+                if variant == "prepared":
+                    model.prepare_for_inference()
+                encoder = quantized(model).encoder if variant == "int8" else model.encoder
+                rate = gemm_rate(arguments.device)
+                row = {"input": name, "variant": variant}
+                row |= compare(
+                    lambda: encoder(frames, mask), lambda: peer(frames, attention_mask=mask), arguments.repeats
+                )
+                states = encoder(frames, mask)[0][:, : valid.shape[1]][valid]
+                other = expected.last_hidden_state[valid]
+                row["difference"] = (states - other).abs().max().item()
+                row["cosine"] = torch.cosine_similarity(states, other, dim=-1).min().item()
+                row["part_of_gemm_rate"] = useful_flop(model.config, seconds) / row["ours_s"] / rate
+                rows.append(row)
+    columns = {
+        "input": lambda row: row["input"],
+        "variant": lambda row: row["variant"],
+        "ours (ms)": milliseconds("ours_s"),
+        "peer (ms)": milliseconds("peer_s"),
+        "times as fast": ratio,
+        "difference": lambda row: f"{row['difference']:.0e}" if window_free(row) else "(windowed)",
+        "of GEMM rate": lambda row: f"{row['part_of_gemm_rate']:.2f}",
+    }
+    title = f"Encoder, {arguments.layers} layers, beside ParakeetEncoder (sdpa), {arguments.threads} threads"
+    report(title, rows, columns, arguments.output, layers=arguments.layers)
+
+
+def window_free(row):
+    return "window" not in row["input"]
+
+
+if __name__ == "__main__":
+    main()

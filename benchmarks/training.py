@@ -1,0 +1,53 @@
+"""Speed of a training step (forward, backward, AdamW) beside ParakeetEncoder, with the same weights, in the same run.
+
+python -m benchmarks.training                   # 4 layers, about three minutes on two cores
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from .common import BATCHES, compare, features, milliseconds, pair, ratio, report
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=Path("outputs/training.json"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+
+    rows = []
+    for name in track(["8 clips of 3 s", "16 clips of 1 to 15 s"], "Measuring", transient=True):
+        model, peer = pair(arguments.layers, arguments.device)
+        frames, mask = features(BATCHES[name], arguments.device)
+        steps = []
+        for encoder in (model.encoder, peer):
+            optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)
+
+            def step(encoder=encoder.train(), optimizer=optimizer):
+                output = encoder(frames, mask)  # noqa: B023
+                states, valid = (output[0], output[2]) if isinstance(output, tuple) else output.to_tuple()[:2]
+                (states.square() * valid.unsqueeze(-1)).mean().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+
+            steps.append(step)
+        rows.append({"input": name} | compare(*steps, arguments.repeats))
+    columns = {
+        "input": lambda row: row["input"],
+        "ours (ms)": milliseconds("ours_s"),
+        "peer (ms)": milliseconds("peer_s"),
+        "times as fast": ratio,
+    }
+    title = f"Training step, {arguments.layers} layers, beside ParakeetEncoder (sdpa), {arguments.threads} threads"
+    report(title, rows, columns, arguments.output, layers=arguments.layers)
+
+
+if __name__ == "__main__":
+    main()
