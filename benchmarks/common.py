@@ -1,4 +1,4 @@
-"""What all benchmarks share: alternating runs, the machine's own speed, tables, and results with hardware and versions."""
+"""What all benchmarks share: alternating runs, the machine's own speed, tables, results with hardware and versions."""
 
 import json
 import platform
