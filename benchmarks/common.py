@@ -99,13 +99,10 @@ def useful_flop(config: AudioBranchConfig, seconds: list[float]) -> float:
         subsampling += frames * channels * bins * d
         left, right = config.attention_context
         seen = frames if left < 0 else min(frames, left + 1 + right)
-        linear = (
-            frames * d * d * (4 * config.ff_expansion_factor + 3 + 1 + 2 + 1) + frames * d * config.conv_kernel_size
-        )
-        attention = (
-            frames * seen * d * 3 + min(2 * frames, 2 * seen) * d * d
-        )  # keys, values, positions; their projection
-        total += 2 * (subsampling + config.num_layers * (linear + attention))
+        linear = d * d * (4 * config.ff_expansion_factor + 3 + 1 + 2 + 1) + d * config.conv_kernel_size  # per frame
+        attention = 3 * seen * d  # per frame: with keys, values and positions
+        layer = frames * (linear + attention) + min(2 * frames, 2 * seen) * d * d  # and the positions' projection
+        total += 2 * (subsampling + config.num_layers * layer)
     return total
 
 

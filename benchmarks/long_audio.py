@@ -58,9 +58,7 @@ def main():
         "times real time": lambda row: f"{row['audio_s'] / row['s']:.0f}",
         "peak memory (GB)": lambda row: f"{row['peak_gb']:.2f}",
     }
-    title = (
-        f"Long audio, {arguments.layers} layers, {arguments.threads} threads (with weights, features and torch itself)"
-    )
+    title = f"Long audio, {arguments.layers} layers, {arguments.threads} threads (memory of the whole process)"
     report(title, rows, columns, arguments.output, layers=arguments.layers)
 
 

@@ -12,6 +12,20 @@ from rich.progress import track
 from .common import BATCHES, compare, features, milliseconds, pair, ratio, report
 
 
+def make_step(encoder, frames, mask):
+    encoder.train()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)
+
+    def step():
+        output = encoder(frames, mask)
+        states, valid = (output[0], output[2]) if isinstance(output, tuple) else output.to_tuple()[:2]
+        (states.square() * valid.unsqueeze(-1)).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=4)
@@ -26,18 +40,7 @@ def main():
     for name in track(["8 clips of 3 s", "16 clips of 1 to 15 s"], "Measuring", transient=True):
         model, peer = pair(arguments.layers, arguments.device)
         frames, mask = features(BATCHES[name], arguments.device)
-        steps = []
-        for encoder in (model.encoder, peer):
-            optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)
-
-            def step(encoder=encoder.train(), optimizer=optimizer):
-                output = encoder(frames, mask)  # noqa: B023
-                states, valid = (output[0], output[2]) if isinstance(output, tuple) else output.to_tuple()[:2]
-                (states.square() * valid.unsqueeze(-1)).mean().backward()
-                optimizer.step()
-                optimizer.zero_grad()
-
-            steps.append(step)
+        steps = [make_step(encoder, frames, mask) for encoder in (model.encoder, peer)]
         rows.append({"input": name} | compare(*steps, arguments.repeats))
     columns = {
         "input": lambda row: row["input"],
