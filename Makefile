@@ -33,5 +33,6 @@ lint: .venv/.ready  ## Format and lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.ready  ## Measure the speed of the front end and the encoder on this machine
-	$(BIN)/python -m benchmarks.speed
+bench: .venv/.ready  ## Measure the speed of the front end and the encoder beside Parakeet (a short set)
+	$(BIN)/python -m benchmarks.front_end
+	$(BIN)/python -m benchmarks.encoder --layers 4 --repeats 5

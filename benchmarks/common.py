@@ -64,7 +64,7 @@ def gemm_rate(device: str = "cpu", size: int = 2048) -> float:
 def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, ParakeetEncoder]:
     """FastConformer-Large of so many layers, ours and Transformers', with the same random weights."""
     torch.manual_seed(0)
-    config = AudioBranchConfig.large(num_layers=layers, **settings)
+    config = AudioBranchConfig.large(num_layers=layers, dropout=0.0, **settings)  # each drops in other places
     peer_config = ParakeetEncoderConfig(
         hidden_size=config.d_model,
         num_hidden_layers=layers,
@@ -72,6 +72,7 @@ def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel
         intermediate_size=config.ff_expansion_factor * config.d_model,
         num_mel_bins=config.n_mels,
         layerdrop=0.0,
+        **{name: 0.0 for name in ("dropout", "activation_dropout", "attention_dropout", "dropout_positions")},
     )
     peer = ParakeetEncoder(peer_config).eval()
     ours = AudioBranchModel(config).eval()

@@ -9,6 +9,7 @@ channels.
 
 import io
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ except ImportError:
 
 FULL_SCALE = {torch.int16: 2.0**15, torch.int32: 2.0**31}  # integer samples are divided by this
 MAX_CHANNELS = 32
+BLOCK_SECONDS = 30  # of a long file that are read at a time
 
 
 def as_clips(audio: Any) -> tuple[list, bool]:
@@ -88,6 +90,28 @@ def pad_batch(
         row[: len(wave)] = wave
     lengths = torch.tensor([len(wave) for wave in waves], device=device)
     return waveform, torch.arange(length, device=device) < lengths[:, None]
+
+
+def long_file(clip: Any, rate: int, seconds: float) -> Iterator[torch.Tensor] | None:
+    """The samples of a file at this rate that is longer than so many seconds, block by block; None for all else."""
+    if soundfile is None or not isinstance(clip, (str, os.PathLike)):
+        return None
+    try:
+        info = soundfile.info(clip)
+    except (soundfile.SoundFileError, OSError, TypeError):
+        return None  # `load_audio` says what is wrong
+    if info.samplerate != rate or info.frames <= seconds * rate:
+        return None
+    return _blocks(clip, rate)
+
+
+def _blocks(path, rate):
+    with soundfile.SoundFile(path) as file:
+        for block in file.blocks(BLOCK_SECONDS * rate, dtype="float32", always_2d=True):  # (L, channels)
+            samples = torch.from_numpy(block).mean(1)
+            if not torch.isfinite(samples).all():
+                raise ValueError(f"{os.fspath(path)!r} has samples that are NaN or infinite; give finite samples.")
+            yield samples
 
 
 def _decode(clip, sampling_rate, where):

@@ -3,6 +3,9 @@
 B batch, L samples, T log-mel frames, M mel bins.
 """
 
+import itertools
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -135,6 +138,31 @@ class LogMel(nn.Module):
                         log_mel[clips, start:stop] = self._log_mel(frames[clips, start:stop])
                 log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
         return log_mel, frame_mask
+
+    def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """`forward` of one clip that comes in blocks of samples (L,) of any lengths, and is never there as a whole."""
+        rows, num_samples, before = [], 0, None
+        rest = torch.zeros(self.n_fft // 2, device=self.window.device)  # of what came, from the next frame's start on
+        for block in itertools.chain(blocks, [None]):
+            if block is None:  # the end, with zeros behind it
+                block = torch.zeros_like(rest[: self.n_fft // 2])
+            else:
+                num_samples += len(block)
+                block = block.to(self.window)
+                samples = block if before is None else torch.cat([before, block])
+                emphasised = samples[1:] - self.preemphasis * samples[:-1]
+                before, block = block[-1:], emphasised if before is not None else torch.cat([block[:1], emphasised])
+            rest = torch.cat([rest, block])
+            num_frames = max(0, (len(rest) - self.n_fft) // self.hop_length + 1)
+            if num_frames:
+                frames = rest.unfold(0, self.n_fft, self.hop_length).unsqueeze(0)
+                chunks = range(0, num_frames, CHUNK)
+                rows += [self._log_mel(frames[:, start : start + CHUNK]) for start in chunks]
+            rest = rest[num_frames * self.hop_length :]
+        num_frames = num_samples // self.hop_length
+        log_mel = torch.cat([*rows, rest.new_zeros(1, 0, self.n_mels)], dim=1)[:, :num_frames]
+        log_mel = F.pad(self._normalise(log_mel, None, torch.tensor(num_frames)), (0, 0, 0, 1))
+        return log_mel, torch.arange(num_frames + 1, device=log_mel.device).unsqueeze(0) < num_frames
 
     @staticmethod
     def _chunks(frames):

@@ -21,7 +21,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
-from .audio_input import as_clips, load_audio, pad_batch
+from .audio_input import as_clips, load_audio, long_file, pad_batch
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
 from .encoder_features import DOWNLOAD, EncoderFeatures, trusted_code
@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # never run: it makes saving ship the files that nothing here
 logger = logging.get_logger(__name__)
 EMBEDDING_STD = 0.02  # initial pooling queries and temporal encodings
 NEW_POOLING = "The segment pooling and the projection are not in %s: they are new, and random."
+LONG_SECONDS = 120  # files that are longer, at the model's rate, are read block by block and encoded by themselves
 READ_AHEAD = 32  # batches of clips that `encode` decodes at a time, to sort them by length
 
 
@@ -468,18 +469,22 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} was given; give at least 1.")
         clips, is_batch = as_clips(audio)
-        was_training = self.training
+        was_training, rate = self.training, self.config.sample_rate
         self.eval()
         results = [None] * len(clips)
         hide = (None if len(clips) > batch_size else True) if show_progress is None else not show_progress
         try:
             with tqdm(total=len(clips), desc="Encoding", unit="clip", disable=hide) as progress:
                 for first in range(0, len(clips), batch_size * READ_AHEAD):
-                    indices = range(first, min(first + batch_size * READ_AHEAD, len(clips)))
-                    waves = {
-                        i: load_audio(clips[i], self.config.sample_rate, sampling_rate, i if is_batch else None)
-                        for i in indices
-                    }
+                    indices = []
+                    for i in range(first, min(first + batch_size * READ_AHEAD, len(clips))):
+                        blocks = None if self.config.encoder_config else long_file(clips[i], rate, LONG_SECONDS)
+                        if blocks is None:
+                            indices.append(i)
+                            continue
+                        results[i] = self._to_results(self(*self.log_mel.stream(blocks)))[0]
+                        progress.update(1)
+                    waves = {i: load_audio(clips[i], rate, sampling_rate, i if is_batch else None) for i in indices}
                     if self.config.encoder_config:
                         self.encoder.features.check_lengths(waves)
                     by_length = sorted(indices, key=lambda i: len(waves[i]))
@@ -500,9 +505,12 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
 
     def _encode_batch(self, waves):
         """One forward pass; a list of each clip's outputs."""
-        output = self(*pad_batch(waves, device=self.device))
+        return self._to_results(self(*pad_batch(waves, device=self.device)))
+
+    @staticmethod
+    def _to_results(output):
         output = {name: value.cpu() for name, value in output.items() if name.startswith(("segment", "pooler"))}
-        return [{name: value[i] for name, value in output.items()} for i in range(len(waves))]
+        return [dict(zip(output, values, strict=True)) for values in zip(*output.values(), strict=True)]
 
 
 class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):

@@ -45,8 +45,11 @@ class Subsampling(nn.Module):
         """Log-mel frames (B, T, M), zero where masked, and their mask (B, T) to (B, T', D) and (B, T')."""
         if torch.compiler.is_compiling():  # a loop over chunks would fix the length
             hidden_states = self.linear(self._convolve(input_features, frame_mask))
-        else:
-            hidden_states = torch.cat([self.linear(part) for part in self._in_chunks(input_features, frame_mask)], 1)
+        elif torch.is_grad_enabled():  # one product, for its backward pass would add up the weight's gradients
+            hidden_states = self.linear(torch.cat(list(self._in_chunks(input_features, frame_mask)), dim=1))
+        else:  # the convolutions' output is five times as large as the linear layer's
+            chunks = self._in_chunks(input_features, frame_mask)
+            hidden_states = torch.cat([self.linear(chunk) for chunk in chunks], dim=1)
         if self.scale != 1.0:
             hidden_states = hidden_states * self.scale
         return self.dropout(hidden_states), self.subsampled_mask(frame_mask)

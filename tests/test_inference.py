@@ -17,7 +17,9 @@ from modeling_audio_branch import (
     AudioBranchFeatureExtractor,
     AudioBranchForAudioClassification,
     AudioBranchModel,
+    audio_input,
 )
+from modeling_audio_branch import modeling_audio_branch as modeling
 
 RATE = 16000
 ROOT = Path(__file__).parents[1]
@@ -41,6 +43,26 @@ def test_the_readmes_first_example_gives_the_shapes_that_it_prints(monkeypatch):
         else:
             exec(line, names)
     assert shapes == 3
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("normalize", ["per_feature", "none"])
+def test_a_long_file_is_read_block_by_block_and_gives_the_same(tmp_path, monkeypatch, channels, normalize):
+    model = make_model(AudioBranchModel, tiny_config(subsampling_factor=4, attention_window=8, normalize=normalize))
+    clips = [clip.numpy() for clip in random_clips([70000, 20000, 48011])]
+    for index, clip in enumerate(clips):
+        soundfile.write(tmp_path / f"{index}.wav", np.stack([clip] * channels, 1), 16000, subtype="FLOAT")
+    paths = [tmp_path / f"{index}.wav" for index in range(3)]
+    expected = model.encode(paths)
+    loaded = []
+    load = modeling.load_audio
+    monkeypatch.setattr(modeling, "load_audio", lambda clip, *rest: loaded.append(clip) or load(clip, *rest))
+    monkeypatch.setattr(modeling, "LONG_SECONDS", 2)
+    monkeypatch.setattr(audio_input, "BLOCK_SECONDS", 1)
+    got = model.encode(paths)
+    assert loaded == [paths[1]]
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value, atol=1e-5, rtol=0, msg=name)
 
 
 def test_raw_audio_gives_eight_segments():
