@@ -169,7 +169,8 @@ class ConformerAttention(nn.Module):
 
     def _relative_key(self, sinusoids):
         """The projected keys of the relative positions, (H, d, P). Kept while the projection is prepacked."""
-        keep = self.relative_k_proj.is_prepacked and len(sinusoids) <= KEPT_POSITIONS
+        # An adapter or a quantised layer may stand in the place of ours.
+        keep = getattr(self.relative_k_proj, "is_prepacked", False) and len(sinusoids) <= KEPT_POSITIONS
         if keep and self.kept is not None:
             version, kept = self.kept
             # Those of more positions do as well: what is needed lies in their middle.

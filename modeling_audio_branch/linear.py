@@ -38,5 +38,9 @@ class Linear(nn.Linear):
             return super().forward(hidden_states)
         return torch.ops.mkldnn._linear_pointwise(hidden_states, self.packed, self.bias, "none", [], "")
 
+    def _apply(self, fn, recurse=True):  # a cast or a move puts other data into the same parameter
+        self.packed = None
+        return super()._apply(fn, recurse)
+
     def __getstate__(self):  # for pickle and deepcopy, which can't copy what oneDNN sorted
         return {name: value for name, value in self.__dict__.items() if name not in ("packed", "packed_from")}
