@@ -126,17 +126,17 @@ def report(title: str, rows: list[dict], columns: dict, output: Path, **more) ->
     """A table on the terminal, of `columns` (heading: function of a row), and all numbers as JSON."""
     table = Table(title=title)
     for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index else "left")
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(column(row) for column in columns.values()))
-    Console().print(table)
+    Console(width=max(100, Console().width)).print(table)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({"title": title, **machine(), **more, "results": rows}, indent=2))
     print(f"Written to {output}")
 
 
 def ratio(row: dict) -> str:
-    return f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
+    return f"{row['ratio']:.2f} ({row['ratio_low']:.1f} to {row['ratio_high']:.1f})"
 
 
 def milliseconds(name: str):
