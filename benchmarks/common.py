@@ -61,23 +61,34 @@ def gemm_rate(device: str = "cpu", size: int = 2048) -> float:
     return 2 * size**3 / statistics.median(timed(lambda: a @ b) for _ in range(7))
 
 
-def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, ParakeetEncoder]:
-    """FastConformer-Large of so many layers, ours and Transformers', with the same random weights."""
+def ours(layers: int, **settings) -> AudioBranchModel:
+    """FastConformer-Large of so many layers."""
+    # No dropout: each of the two drops in other places.
+    return AudioBranchModel(AudioBranchConfig.large(num_layers=layers, dropout=0.0, **settings)).eval()
+
+
+def parakeet(layers: int) -> ParakeetEncoder:
+    """The same in Transformers, with random weights that don't let the signal fade away."""
     torch.manual_seed(0)
-    config = AudioBranchConfig.large(num_layers=layers, dropout=0.0, **settings)  # each drops in other places
-    peer_config = ParakeetEncoderConfig(
-        hidden_size=config.d_model,
+    config = ParakeetEncoderConfig(
+        hidden_size=512,
         num_hidden_layers=layers,
-        num_attention_heads=config.num_heads,
-        intermediate_size=config.ff_expansion_factor * config.d_model,
-        num_mel_bins=config.n_mels,
-        layerdrop=0.0,
-        **{name: 0.0 for name in ("dropout", "activation_dropout", "attention_dropout", "dropout_positions")},
+        num_attention_heads=8,
+        intermediate_size=2048,
+        **{name: 0.0 for name in ("layerdrop", "dropout", "activation_dropout", "attention_dropout")},
     )
-    peer = ParakeetEncoder(peer_config).eval()
-    ours = AudioBranchModel(config).eval()
-    ours.encoder.load_state_dict(encoder_weights(peer.state_dict()))
-    return ours.to(device), peer.to(device)
+    peer = ParakeetEncoder(config).eval()
+    for module in peer.subsampling.modules():
+        if hasattr(module, "weight"):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return peer
+
+
+def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, ParakeetEncoder]:
+    """Both, with the same weights."""
+    model, peer = ours(layers, **settings), parakeet(layers)
+    model.encoder.load_state_dict(encoder_weights(peer.state_dict()))
+    return model.to(device), peer.to(device)
 
 
 def features(seconds: list[float], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,7 +140,7 @@ def report(title: str, rows: list[dict], columns: dict, output: Path, **more) ->
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(column(row) for column in columns.values()))
-    Console(width=max(100, Console().width)).print(table)
+    Console(width=max(130, Console().width)).print(table)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({"title": title, **machine(), **more, "results": rows}, indent=2))
     print(f"Written to {output}")

@@ -5,6 +5,7 @@ python -m benchmarks.long_audio --peer          # and ParakeetEncoder on 10 minu
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 import resource
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import features, pair, report, timed
+from .common import features, ours, parakeet, report, timed
 
 CASES = [
     ("10 min, full attention", 600.0, None, False),
@@ -26,15 +27,15 @@ PEER = [("10 min, full attention", 600.0, None, True)]
 def measure(case, layers, threads):
     name, seconds, window, is_peer = case
     torch.set_num_threads(threads)
-    model, peer = pair(layers, attention_window=window)
     frames, mask = features([seconds])
+    if is_peer:
+        encoder = parakeet(layers)
+        run = functools.partial(encoder, frames, attention_mask=mask)
+    else:
+        encoder = ours(layers, attention_window=window).encoder
+        run = functools.partial(encoder, frames, mask)
     with torch.no_grad():
-        if is_peer:
-            del model
-            taken = timed(lambda: peer(frames, attention_mask=mask))
-        else:
-            del peer
-            taken = timed(lambda: model.encoder(frames, mask))
+        taken = timed(run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return {"input": name, "who": "Parakeet" if is_peer else "ours", "audio_s": seconds, "s": taken, "peak_gb": peak}
 

@@ -62,8 +62,7 @@ class AudioBranchOutput(ModelOutput):
         pooling_attentions: (B, H, S, T') weight of each frame in each segment, with `output_attentions`; None for
             `max`.
         hidden_states: With `output_hidden_states`, num_layers + 1 of (B, T', D).
-        attentions: With `output_attentions`, num_layers of (B, H, T', T'), or the blocks that windowed attention
-            computes.
+        attentions: With `output_attentions`, num_layers of (B, H, T', T'), with a global frame one column more.
     """
 
     last_hidden_state: torch.Tensor | None = None
