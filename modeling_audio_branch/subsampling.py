@@ -83,10 +83,13 @@ class Subsampling(nn.Module):
         """All stages, with a ReLU after each: (B, T, M) to (B, T', C * M'). In channels-last order, the fastest."""
         if not self.stages:
             return input_features
-        hidden_states = input_features.unsqueeze(1)  # (B, 1, T, M)
-        for stage in self.stages:
-            # A convolution's bias fills the padding: blank it before the next one looks at it.
-            hidden_states = hidden_states * frame_mask[:, None, :, None]
+        masked = torch.compiler.is_compiling() or not frame_mask.all()
+        if masked:
+            input_features = input_features * frame_mask.unsqueeze(-1)
+        hidden_states = input_features.unsqueeze(-1).permute(0, 3, 1, 2)  # (B, 1, T, M), channels last in memory
+        for index, stage in enumerate(self.stages):
+            if masked and index > 0:  # a convolution's bias fills the padding: blank it before the next looks at it
+                hidden_states = hidden_states * frame_mask[:, None, :, None]
             if self.causal:
                 hidden_states = F.pad(hidden_states, (2, 1, 2, 1))
             for convolution in stage:
