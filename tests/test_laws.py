@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from conftest import make_model, pad, random_clips, tiny_config
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -351,6 +351,7 @@ convolutions = st.sampled_from(
 
 
 @given(architectures, windows, convolutions, st.lists(st.integers(0, 9000), min_size=1, max_size=4), st.integers(4, 40))
+@example({}, {"attention_window": [7, 2], "attention_chunked": True}, {}, [9000, 4000], 5)  # chunks across blocks
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_packed_frames_equal_padded_ones_in_outputs_gradients_and_statistics(
     monkeypatch, choices, window, convolution, lengths, block
