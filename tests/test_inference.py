@@ -81,9 +81,11 @@ def test_encode_gives_each_clip_its_own_features_in_the_order_of_the_input(lengt
         alone = model.encode(clip, sampling_rate=RATE)
         with torch.no_grad():
             expected = model(clip[None])
+        # Of three frames, the deviation that they are divided by can be so small that rounding shows.
+        tolerance = 1e-5 if len(clip) > 1600 else 1e-4
         for name in ("segment_features", "segment_times", "segment_mask", "pooler_output"):
-            torch.testing.assert_close(encoded[name][i], expected[name][0], atol=1e-5, rtol=0, msg=name)
-            torch.testing.assert_close(alone[name], expected[name][0], atol=1e-5, rtol=0, msg=name)
+            torch.testing.assert_close(encoded[name][i], expected[name][0], atol=tolerance, rtol=0, msg=name)
+            torch.testing.assert_close(alone[name], expected[name][0], atol=tolerance, rtol=0, msg=name)
 
 
 def test_encode_takes_files_and_resamples(model, tmp_path):
