@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers.audio_utils import mel_filter_bank
 
 CHUNK, MIN_CHUNK = 1024, 64  # frames of all clips, and of each, whose spectra fit in a processor's cache
+MIN_ROWS = 16  # spectra that are multiplied with the filters at once, so that all are rounded alike
 STD_GUARD = 1e-5  # added to the standard deviation
 NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
 # The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
@@ -197,8 +198,18 @@ class LogMel(nn.Module):
         if self.mag_power != 2:
             # A root has an infinite slope at 0: keep 0 out. It must stay 0: a tiny log guard would show a tiny root.
             power = (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
-        mel = power @ self.mel_filters
+        mel = self._filtered(power)
         return (mel + self.log_guard if self.log_guard_type == "add" else mel.clamp(min=self.log_guard)).log()
+
+    def _filtered(self, power):
+        """Spectra (..., n_fft // 2 + 1) to mel bins (..., M)."""
+        rows = power.flatten(0, -2)
+        if torch.compiler.is_compiling() or len(rows) >= MIN_ROWS:
+            return power @ self.mel_filters
+        # A product of a few rows rounds otherwise than one of many, and a clip of a few frames alone would differ from
+        # the same in a batch: a small deviation blows that up.
+        mel = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows))) @ self.mel_filters
+        return mel[: len(rows)].unflatten(0, power.shape[:-1])
 
     def _normalise(self, log_mel, mask, lengths):
         def blank(states):  # without a mask, all frames are valid

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 from conftest import make_model, pad, random_clips, tiny_config
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
 
@@ -71,6 +71,7 @@ def test_raw_audio_gives_eight_segments():
     assert out.segment_times[0, -1, 1] == 3.0
 
 
+@example([516, 480], 2)  # three frames: their small deviation shows how the filters' product is rounded
 @given(st.lists(st.integers(160, 9000), min_size=1, max_size=6), st.integers(1, 4))
 @settings(max_examples=10)
 def test_encode_gives_each_clip_its_own_features_in_the_order_of_the_input(lengths, batch_size):
@@ -81,11 +82,9 @@ def test_encode_gives_each_clip_its_own_features_in_the_order_of_the_input(lengt
         alone = model.encode(clip, sampling_rate=RATE)
         with torch.no_grad():
             expected = model(clip[None])
-        # Of three frames, the deviation that they are divided by can be so small that rounding shows.
-        tolerance = 1e-5 if len(clip) > 1600 else 1e-4
         for name in ("segment_features", "segment_times", "segment_mask", "pooler_output"):
-            torch.testing.assert_close(encoded[name][i], expected[name][0], atol=tolerance, rtol=0, msg=name)
-            torch.testing.assert_close(alone[name], expected[name][0], atol=tolerance, rtol=0, msg=name)
+            torch.testing.assert_close(encoded[name][i], expected[name][0], atol=1e-5, rtol=0, msg=name)
+            torch.testing.assert_close(alone[name], expected[name][0], atol=1e-5, rtol=0, msg=name)
 
 
 def test_encode_takes_files_and_resamples(model, tmp_path):

@@ -62,12 +62,12 @@ def make_trainer(folder, **arguments):
 
 
 def test_trainer_learns_tones_and_its_folder_loads_through_the_auto_classes(tmp_path):
-    trainer = make_trainer(tmp_path)
+    trainer = make_trainer(tmp_path, max_steps=40)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert len(losses) == 20
-    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
-    assert trainer.evaluate()["eval_accuracy"] > 0.8  # chance is 0.33
+    assert len(losses) == 40
+    assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+    assert trainer.evaluate()["eval_accuracy"] == 1.0
     trainer.save_model()
     model = AutoModelForAudioClassification.from_pretrained(tmp_path, trust_remote_code=True)
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path, trust_remote_code=True)
