@@ -1,5 +1,6 @@
 """What all benchmarks share: alternating runs, the machine's own speed, tables, results with hardware and versions."""
 
+import argparse
 import json
 import platform
 import statistics
@@ -26,6 +27,18 @@ def mixed_seconds(count: int = 16, seed: int = 0) -> list[float]:
 
 
 BATCHES = {"1 clip of 3 s": [3.0], "8 clips of 3 s": [3.0] * 8, "16 clips of 1 to 15 s": mixed_seconds()}
+
+
+def parse_arguments(doc: str, **defaults) -> argparse.Namespace:
+    """The options of a benchmark that `defaults` names, --threads and --output among them always; sets the threads."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    defaults = {"threads": torch.get_num_threads()} | defaults
+    for name, default in defaults.items():
+        kind = {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        parser.add_argument(f"--{name}", **kind)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    return arguments
 
 
 def synchronize():
@@ -152,3 +165,6 @@ def ratio(row: dict) -> str:
 
 def milliseconds(name: str):
     return lambda row: f"{1000 * row[name]:.1f}"
+
+
+SPEED = {"ours (ms)": milliseconds("ours_s"), "peer (ms)": milliseconds("peer_s"), "times as fast (quartiles)": ratio}

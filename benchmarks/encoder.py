@@ -8,7 +8,6 @@ all linear layers). Runs alternate; read the ratio (the median over pairs of nei
 difference is the largest between the outputs; for int8, the cosine between them.
 """
 
-import argparse
 import copy
 import functools
 import warnings
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import BATCHES, compare, features, gemm_rate, milliseconds, pair, ratio, report, useful_flop
+from .common import BATCHES, SPEED, compare, features, gemm_rate, pair, parse_arguments, report, useful_flop
 
 LONGER = {"1 clip of 60 s": [60.0], "1 clip of 60 s, window 128": [60.0]}
 
@@ -41,14 +40,7 @@ def quantized(model):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=17, help="17 is FastConformer-Large")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("outputs/encoder.json"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = parse_arguments(__doc__, layers=17, repeats=7, device="cpu", output=Path("outputs/encoder.json"))
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
     rows = []
@@ -76,9 +68,7 @@ def main():
     columns = {
         "input": lambda row: row["input"],
         "variant": lambda row: row["variant"],
-        "ours (ms)": milliseconds("ours_s"),
-        "peer (ms)": milliseconds("peer_s"),
-        "times as fast (quartiles)": ratio,
+        **SPEED,
         "difference, cosine": difference,
         "of GEMM rate": lambda row: f"{row['part_of_gemm_rate']:.2f}",
     }

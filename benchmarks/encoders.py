@@ -8,17 +8,11 @@ are the recordings of examples/audio; the gap is the largest difference of any n
 typical size is given beside it.
 """
 
-import argparse
 import gc
-import json
-import platform
 from pathlib import Path
 
 import torch
-import transformers
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from transformers import (
     ASTConfig,
     HubertConfig,
@@ -31,6 +25,8 @@ from transformers import (
 )
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
+
+from .common import parse_arguments, report
 
 AUDIO = Path(__file__).parents[1] / "examples" / "audio"
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
@@ -83,25 +79,20 @@ def measure(name: str, layers: int | None) -> dict:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, help="layers of every encoder, in place of the published number")
-    parser.add_argument("--output", type=Path, default=Path("outputs/encoders.json"))
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, layers=0, output=Path("outputs/encoders.json"))
     results = []
     for name in track(ENCODERS, "Measuring", transient=True):
         results.append(measure(name, arguments.layers))
         gc.collect()
-    table = Table(title="Largest change of a feature between a clip alone and the clip in a batch")
-    for column in ("encoder", "parameters", "frames/s", "gap", "typical size"):
-        table.add_column(column, justify="left" if column == "encoder" else "right")
-    for row in results:
-        numbers = f"{row['parameters'] / 1e6:.1f} M", str(row["frames_per_second"]), f"{row['gap']:.1e}"
-        table.add_row(row["encoder"], *numbers, f"{row['size']:.2f}")
-    Console().print(table)
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__, "machine": platform.platform()}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(versions | {"layers": arguments.layers, "results": results}, indent=2))
-    print(f"Written to {arguments.output}")
+    columns = {
+        "encoder": lambda row: row["encoder"],
+        "parameters": lambda row: f"{row['parameters'] / 1e6:.1f} M",
+        "frames/s": lambda row: str(row["frames_per_second"]),
+        "gap": lambda row: f"{row['gap']:.1e}",
+        "typical size": lambda row: f"{row['size']:.2f}",
+    }
+    title = "Largest change of a feature between a clip alone and the clip in a batch"
+    report(title, results, columns, arguments.output, layers=arguments.layers)
 
 
 if __name__ == "__main__":

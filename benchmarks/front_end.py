@@ -3,7 +3,6 @@
 python -m benchmarks.front_end                  # about a minute
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -12,16 +11,11 @@ from transformers import ParakeetFeatureExtractor, WhisperFeatureExtractor
 
 from modeling_audio_branch import AudioBranchFeatureExtractor
 
-from .common import BATCHES, RATE, compare, milliseconds, ratio, report
+from .common import BATCHES, RATE, SPEED, compare, parse_arguments, report
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output", type=Path, default=Path("outputs/front_end.json"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = parse_arguments(__doc__, repeats=15, output=Path("outputs/front_end.json"))
 
     ours, rows = AudioBranchFeatureExtractor(), []
     peers = {"Parakeet": ParakeetFeatureExtractor(), "Whisper": WhisperFeatureExtractor()}
@@ -39,9 +33,7 @@ def main():
     columns = {
         "input": lambda row: row["input"],
         "peer": lambda row: row["peer"],
-        "ours (ms)": milliseconds("ours_s"),
-        "peer (ms)": milliseconds("peer_s"),
-        "times as fast": ratio,
+        **SPEED,
     }
     report(f"Front end, {arguments.threads} threads", rows, columns, arguments.output)
 

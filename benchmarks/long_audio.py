@@ -4,7 +4,6 @@ python -m benchmarks.long_audio                 # ours, about five minutes on tw
 python -m benchmarks.long_audio --peer          # and ParakeetEncoder on 10 minutes: four minutes more, and 8 GB
 """
 
-import argparse
 import functools
 import json
 import multiprocessing
@@ -14,7 +13,7 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import features, ours, parakeet, report, timed
+from .common import features, ours, parakeet, parse_arguments, report, timed
 
 CASES = [
     ("10 min, full attention", 600.0, None, False),
@@ -41,12 +40,7 @@ def measure(case, layers, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=17)
-    parser.add_argument("--peer", action="store_true")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output", type=Path, default=Path("outputs/long_audio.json"))
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__, layers=17, peer=False, output=Path("outputs/long_audio.json"))
     rows = []
     for case in track(CASES + PEER * arguments.peer, "Measuring", transient=True):
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # the peak of a process never goes down

@@ -3,13 +3,12 @@
 python -m benchmarks.training                   # 4 layers, about three minutes on two cores
 """
 
-import argparse
 from pathlib import Path
 
 import torch
 from rich.progress import track
 
-from .common import BATCHES, compare, features, milliseconds, pair, ratio, report
+from .common import BATCHES, SPEED, compare, features, pair, parse_arguments, report
 
 
 def make_step(encoder, frames, mask):
@@ -27,14 +26,7 @@ def make_step(encoder, frames, mask):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, default=Path("outputs/training.json"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    arguments = parse_arguments(__doc__, layers=4, repeats=5, device="cpu", output=Path("outputs/training.json"))
 
     rows = []
     for name in track(["8 clips of 3 s", "16 clips of 1 to 15 s"], "Measuring", transient=True):
@@ -44,9 +36,7 @@ def main():
         rows.append({"input": name} | compare(*steps, arguments.repeats))
     columns = {
         "input": lambda row: row["input"],
-        "ours (ms)": milliseconds("ours_s"),
-        "peer (ms)": milliseconds("peer_s"),
-        "times as fast": ratio,
+        **SPEED,
     }
     title = f"Training step, {arguments.layers} layers, beside ParakeetEncoder (sdpa), {arguments.threads} threads"
     report(title, rows, columns, arguments.output, layers=arguments.layers)

@@ -73,10 +73,7 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
         raise ValueError(f"{where} has a sampling rate of {rate}; give a whole number of Hz, at least 1.")
     samples = _to_float(_to_tensor(samples, where), where)
     samples = _mix_down(samples, where)
-    # A sum is faster than to look at each sample; it is finite if they are, or else it overflowed.
-    if not torch.isfinite(samples.sum()) and not torch.isfinite(samples).all():
-        bad = int((~torch.isfinite(samples)).sum())
-        raise ValueError(f"{where} has {bad} samples that are NaN or infinite; give finite samples.")
+    _check_finite(samples, where)
     return _resample(samples, int(rate), target_rate)
 
 
@@ -109,8 +106,7 @@ def _blocks(path, rate):
     with soundfile.SoundFile(path) as file:
         for block in file.blocks(BLOCK_SECONDS * rate, dtype="float32", always_2d=True):  # (L, channels)
             samples = torch.from_numpy(block).mean(1)
-            if not torch.isfinite(samples).all():
-                raise ValueError(f"{os.fspath(path)!r} has samples that are NaN or infinite; give finite samples.")
+            _check_finite(samples, f"The clip ({os.fspath(path)!r})")
             yield samples
 
 
@@ -181,6 +177,13 @@ def _mix_down(samples, where):
             f"(channels, samples) or (samples, channels)."
         )
     return samples.mean(channel_axis)
+
+
+def _check_finite(samples, where):
+    # A sum is faster than to look at each sample; it is finite if they are, or else it overflowed.
+    if not torch.isfinite(samples.sum()) and not torch.isfinite(samples).all():
+        bad = int((~torch.isfinite(samples)).sum())
+        raise ValueError(f"{where} has {bad} samples that are NaN or infinite; give finite samples.")
 
 
 def _resample(samples, rate, target_rate):

@@ -3,23 +3,27 @@
 Not shipped with checkpoints; see [`AudioBranchModel.from_parakeet`].
 """
 
-import re
-
 import torch
 from transformers import AutoFeatureExtractor, ParakeetEncoder, ParakeetFeatureExtractor
 
+from . import convert_nemo
 from .configuration_audio_branch import AudioBranchConfig
 from .modeling_audio_branch import AudioBranchModel
 from .pretrained_encoder import load_encoder
 
-# Transformers' names of the weights and ours; the first pattern that matches a key counts.
-RENAMED = [
-    (r"(layers\.\d+\.)norm_self_att\.(.*)", r"\1norm_self_attn.\2"),
-    (r"(layers\.\d+\.conv\.)pointwise_conv([12])\.(.*)", r"\1pointwise\2.\3"),
-    (r"(layers\.\d+\.conv\.)depthwise_conv\.(.*)", r"\1depthwise.\2"),
-]
-PROJECTION = re.compile(r"(layers\.\d+\.self_attn\.)([qkv])_proj\.(weight|bias)")
-SUBSAMPLING = re.compile(r"subsampling\.layers\.(\d+)\.(.*)")
+# Transformers' names of the weights, where they are not NeMo's.
+NEMO_NAMES = {
+    "subsampling.layers.": "pre_encode.conv.",
+    "subsampling.linear.": "pre_encode.out.",
+    "relative_k_proj.": "linear_pos.",  # before k_proj, which it ends in
+    "q_proj.": "linear_q.",
+    "k_proj.": "linear_k.",
+    "v_proj.": "linear_v.",
+    "o_proj.": "linear_out.",
+    "bias_u": "pos_bias_u",
+    "bias_v": "pos_bias_v",
+    "conv.norm.": "conv.batch_norm.",
+}
 
 
 def encoder_settings(config) -> dict:
@@ -62,20 +66,12 @@ def encoder_settings(config) -> dict:
 
 def encoder_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The weights of a ParakeetEncoder under our names."""
-    renamed, projections = {}, {}
+    nemo = {}
     for key, value in weights.items():
-        if match := PROJECTION.fullmatch(key):  # queries, keys and values are one matrix of ours
-            projections.setdefault(f"{match[1]}qkv_proj.{match[3]}", {})[match[2]] = value
-            continue
-        for pattern, replacement in RENAMED:
-            key = re.sub(f"^{pattern}$", replacement, key)
-        if match := SUBSAMPLING.fullmatch(key):  # numbered with the ReLUs between them: 0 | 2, 3 | 5, 6
-            stage, position = divmod(int(match[1]) + 1, 3) if int(match[1]) else (0, 0)
-            key = f"subsampling.stages.{stage}.{position}.{match[2]}"
-        if key.endswith(("pointwise1.weight", "pointwise2.weight")):
-            value = value.squeeze(-1)  # a convolution over one frame is a linear layer
-        renamed[key] = value
-    return renamed | {key: torch.cat([parts[part] for part in "qkv"]) for key, parts in projections.items()}
+        for name, nemo_name in NEMO_NAMES.items():
+            key = key.replace(name, nemo_name)
+        nemo[f"encoder.{key}"] = value
+    return convert_nemo.encoder_weights(nemo)
 
 
 def load_parakeet(repository, download: dict, **overrides) -> AudioBranchModel:

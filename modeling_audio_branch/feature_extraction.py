@@ -58,7 +58,6 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             theirs = self._encoder_features.extractor  # what `pad` and Trainer's collators read
             feature_size, sampling_rate, padding_value = theirs.feature_size, theirs.sampling_rate, theirs.padding_value
             self.model_input_names = [self._encoder_features.input_name, "attention_mask"]
-            kwargs.pop("model_input_names", None)
         super().__init__(
             feature_size=feature_size,
             sampling_rate=sampling_rate,

@@ -21,10 +21,6 @@ class Packing:
         self.longest = max(self.lengths, default=0)
         self._spread = {}  # by the gap between the clips
 
-    def pack(self, padded: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) to (1, N, D)."""
-        return padded[self.frame_mask].unsqueeze(0)
-
     def pad(self, packed: torch.Tensor) -> torch.Tensor:
         """(1, N, D) to (B, T, D), zero where masked."""
         padded = packed.new_zeros(*self.frame_mask.shape, packed.shape[-1])
