@@ -8,6 +8,7 @@ channels.
 """
 
 import io
+import math
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -79,9 +80,14 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
 
 def pad_batch(
     waves: list[torch.Tensor], length: int | None = None, device: str | torch.device = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clips of any lengths to zero-padded samples and their mask, (B, length) each; as long as the longest if None."""
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Clips of any lengths to zero-padded samples and their mask, (B, length) each; as long as the longest if None.
+
+    The mask is None where nothing is padded.
+    """
     length = max(len(wave) for wave in waves) if length is None else length
+    if all(len(wave) == length for wave in waves):
+        return torch.stack(waves).to(device), None
     waveform = torch.zeros(len(waves), length, device=device)
     for row, wave in zip(waveform, waves, strict=True):
         row[: len(wave)] = wave
@@ -181,7 +187,7 @@ def _mix_down(samples, where):
 
 def _check_finite(samples, where):
     # A sum is faster than to look at each sample; it is finite if they are, or else it overflowed.
-    if not torch.isfinite(samples.sum()) and not torch.isfinite(samples).all():
+    if not math.isfinite(samples.sum().item()) and not torch.isfinite(samples).all():
         bad = int((~torch.isfinite(samples)).sum())
         raise ValueError(f"{where} has {bad} samples that are NaN or infinite; give finite samples.")
 

@@ -118,26 +118,27 @@ class LogMel(nn.Module):
         if attention_mask is not None and not torch.compiler.is_compiling() and attention_mask.all():
             attention_mask = None
         if attention_mask is None:
-            lengths = waveform.new_full((len(waveform), 1), num_samples // self.hop_length, dtype=torch.long)
+            frame_mask = torch.ones(len(waveform), num_frames, dtype=torch.bool, device=waveform.device)
+            frame_mask[:, -1] = False
         else:
             attention_mask = attention_mask.bool()
             lengths = attention_mask.sum(-1, keepdim=True) // self.hop_length  # (B, 1) valid frames
-        frame_mask = torch.arange(num_frames, device=waveform.device) < lengths  # (B, T)
+            frame_mask = torch.arange(num_frames, device=waveform.device) < lengths  # (B, T)
 
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self._frames(waveform, attention_mask, num_frames)  # (B, T, n_fft)
             if torch.compiler.is_compiling():  # loops and lengths would fix the shapes
-                log_mel = self._normalise(self._log_mel(frames), frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
+                log_mel = self._normalise(self._log_mel(frames), frame_mask.unsqueeze(-1))
             elif attention_mask is None:  # all but the last frame are valid
                 log_mel = torch.cat([self._log_mel(frames[:, start:stop]) for start, stop in self._chunks(frames)], 1)
-                log_mel = F.pad(self._normalise(log_mel, None, lengths.unsqueeze(-1)), (0, 0, 0, 1))
+                log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
             else:
                 log_mel = frames.new_zeros(*frame_mask.shape, self.n_mels)
                 for start, stop in self._chunks(frames):
                     clips = (lengths[:, 0] > start).nonzero().squeeze(1)  # the others are over
                     if len(clips):
                         log_mel[clips, start:stop] = self._log_mel(frames[clips, start:stop])
-                log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1), lengths.unsqueeze(-1))
+                log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1))
         return log_mel, frame_mask
 
     def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,7 +163,7 @@ class LogMel(nn.Module):
             rest = rest[num_frames * self.hop_length :]
         num_frames = num_samples // self.hop_length
         log_mel = torch.cat([*rows, rest.new_zeros(1, 0, self.n_mels)], dim=1)[:, :num_frames]
-        log_mel = F.pad(self._normalise(log_mel, None, torch.tensor(num_frames)), (0, 0, 0, 1))
+        log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
         return log_mel, torch.arange(num_frames + 1, device=log_mel.device).unsqueeze(0) < num_frames
 
     @staticmethod
@@ -211,8 +212,10 @@ class LogMel(nn.Module):
         mel = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows))) @ self.mel_filters
         return mel[: len(rows)].unflatten(0, power.shape[:-1])
 
-    def _normalise(self, log_mel, mask, lengths):
-        def blank(states):  # without a mask, all frames are valid
+    def _normalise(self, log_mel, mask=None):
+        """Log-mel (B, T, M) to zero mean and unit variance over the frames of the mask (B, T, 1): all, if it is None."""
+
+        def blank(states):
             return states if mask is None else states.where(mask, 0.0)
 
         if self.normalize == "none":
@@ -220,14 +223,20 @@ class LogMel(nn.Module):
         if self.normalize == "fixed":
             mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_deviation))
             return blank((log_mel - mean) / deviation)
-        axes, count = ((1,), lengths) if self.normalize == "per_feature" else ((1, 2), lengths * self.n_mels)
+        axes, per_frame = ((1,), 1) if self.normalize == "per_feature" else ((1, 2), self.n_mels)
+        if mask is None:
+            count = per_frame * log_mel.shape[1]
+            divisor, freedom = max(count, 1), max(count - 1, 1)
+        else:
+            count = per_frame * mask.sum(1, keepdim=True)  # (B, 1, 1)
+            divisor, freedom = count.clamp(min=1), (count - 1).clamp(min=1)
         # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,
         # a bin that never changes (silence, band-limited audio) becomes exactly 0; without, rounding is blown up.
         first = log_mel[:, :1] if self.normalize == "per_feature" else log_mel[:, :1, :1]
         log_mel = blank(log_mel - first.detach())
-        mean = log_mel.sum(axes, keepdim=True) / count.clamp(min=1)  # (B, 1, M or 1)
+        mean = log_mel.sum(axes, keepdim=True) / divisor  # (B, 1, M or 1)
         log_mel = blank(log_mel - mean)
-        variance = (log_mel * log_mel).sum(axes, keepdim=True) / (count - 1).clamp(min=1)
+        variance = (log_mel * log_mel).sum(axes, keepdim=True) / freedom
         # The root's slope at 0 is infinite: keep 0 out of it.
         deviation = variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
         return log_mel / (deviation + STD_GUARD)
