@@ -117,7 +117,7 @@ class ConformerAttention(nn.Module):
         if self.position_embedding == "relative":
             positions = self._relative_key(positions)
         if packing is None:
-            output, probabilities = self._clips(qkv, global_qkv, frame_mask, positions, qkv.shape[1], **kwargs)
+            output, probabilities = self._clips(qkv, global_qkv, frame_mask, positions, None, **kwargs)
         else:
             clips = zip(packing.split(qkv), packing.split(global_qkv), strict=True)
             outputs = [self._clips(*clip, None, positions, BLOCK, **kwargs)[0] for clip in clips]
@@ -127,7 +127,10 @@ class ConformerAttention(nn.Module):
         return self.o_proj(output), probabilities
 
     def _clips(self, qkv, global_qkv, frame_mask, positions, block, **kwargs):
-        """Clips of one length, or padded to one: (B, T, 3 D) to (B, T, D) and the probabilities of the last block."""
+        """Clips of one length, or padded to one: (B, T, 3 D) to (B, T, D) and the probabilities of the last block.
+
+        So many queries are a block; all of them, if None.
+        """
         num_frames = qkv.shape[1]
         query, key, value = self._heads(qkv)  # (B, H, T, d) each
         if self.position_embedding == "rotary":
@@ -137,9 +140,9 @@ class ConformerAttention(nn.Module):
         global_query, global_key, global_value = self._heads(global_qkv) if has_global else (None, None, None)
 
         outputs, probabilities = [], None
-        for first in range(0, num_frames, block):
-            queries = slice(first, min(first + block, num_frames))
-            keys = self._keys_of(queries, num_frames)
+        for first in [0] if block is None else range(0, num_frames, block):
+            queries = slice(first, num_frames if block is None else min(first + block, num_frames))
+            keys = slice(0, num_frames) if block is None else self._keys_of(queries, num_frames)
             bias = self._position_scores(query[:, :, queries], positions, queries, keys)  # (B, H, Q, K) or None
             seen = self._seen(queries, keys, query.device)  # (Q, K) or None
             if frame_mask is not None:
@@ -210,7 +213,7 @@ class ConformerAttention(nn.Module):
             return None
         query = torch.arange(queries.start, queries.stop, device=device)[:, None] // chunk
         key = torch.arange(keys.start, keys.stop, device=device) // chunk
-        seen = torch.ones(len(query), len(key), dtype=torch.bool, device=device)
+        seen = torch.ones(query.shape[0], key.shape[0], dtype=torch.bool, device=device)
         if left >= 0:
             seen &= key >= query - left // chunk
         if chunk > 1:

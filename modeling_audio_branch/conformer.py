@@ -30,7 +30,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
-        if hidden_states.shape[1] > 2 * CHUNK and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and hidden_states.shape[1] > 2 * CHUNK:
             # An hour has 45,000 frames, whose inner states would take 370 MB.
             return torch.cat([self._frames(chunk) for chunk in hidden_states.split(CHUNK, dim=1)], dim=1)
         return self._frames(hidden_states)

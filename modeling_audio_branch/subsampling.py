@@ -62,7 +62,7 @@ class Subsampling(nn.Module):
 
     def _halve(self, frame_mask):
         if not self.causal:
-            return frame_mask[:, ::2]
+            return frame_mask[:, ::2].contiguous()  # or an exported model would be bound to odd or even lengths
         # Frame j sees 2 j - 2 to 2 j, and NeMo counts it if 2 j - 1 is valid; the first one of a clip is 2 j itself.
         even, odd = F.pad(frame_mask, (0, 2)), F.pad(frame_mask, (1, 1))
         num_frames = frame_mask.shape[1] // 2 + 1

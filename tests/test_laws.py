@@ -432,6 +432,40 @@ def test_the_compiled_model_equals_the_eager_one(position_embedding, attention_w
                 torch.testing.assert_close(got[name], value, atol=1e-5, rtol=0, msg=name)
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {},
+        {"position_embedding": "relative", "subsampling_factor": 4, "pooling_type": "avg"},
+        {"position_embedding": "relative", "subsampling_factor": 2, "attention_window": 4, "pooling_type": "max"},
+        {"position_embedding": "relative", "attention_window": 4, "global_attention": "shared"},
+        {"attention_window": [4, 3], "attention_chunked": True, "pooling_type": "learnable"},
+        {"subsampling": "striding", "subsampling_factor": 4, "conv_context": [4, 0], "attention_window": [8, 0]},
+    ],
+)
+@pytest.mark.parametrize("door", ["raw", "extractor"])
+def test_the_exported_model_equals_the_eager_one_for_other_lengths_and_batches(choices, door):
+    model = make_model(AudioBranchModel, tiny_config(**choices))
+    extractor = AudioBranchFeatureExtractor.from_model_config(model.config)
+
+    def batch(lengths):
+        clips = random_clips(lengths)
+        if door == "raw":
+            return dict(zip(("input_features", "attention_mask"), pad(clips), strict=True))
+        return dict(extractor(clips, sampling_rate=16000, return_tensors="pt"))
+
+    free = {axis: torch.export.Dim.DYNAMIC for axis in (0, 1)}
+    example = batch([8000, 5000])
+    shapes = {name: free for name in example}
+    exported = torch.export.export(model, (), example, dynamic_shapes=shapes).module()
+    for lengths in ([2400, 1600], [12345, 160, 7000], [16000]):  # odd and even numbers of frames
+        inputs = batch(lengths)
+        with torch.no_grad():
+            expected, got = model(**inputs), exported(**inputs)
+        for name, value in expected.items():
+            torch.testing.assert_close(got[name], value, atol=1e-5, rtol=0, msg=name)
+
+
 @pytest.mark.parametrize("conv_norm", ["batch", "layer"])
 def test_a_prepared_model_gives_the_same_and_follows_every_change_of_its_weights(conv_norm):
     config = tiny_config(position_embedding="relative", subsampling_factor=4, conv_norm=conv_norm)
