@@ -1,23 +1,24 @@
 """What all benchmarks share: alternating runs, the machine's own speed, tables, results with hardware and versions."""
 
 import argparse
+import functools
 import json
 import platform
 import statistics
 import time
 from pathlib import Path
 
+import soundfile
 import torch
 import transformers
 from rich.console import Console
 from rich.table import Table
-from transformers import ParakeetEncoder, ParakeetEncoderConfig
+from torch.profiler import ProfilerActivity, profile
 
-from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
-from modeling_audio_branch.convert_parakeet import encoder_weights
+from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor
 
+AUDIO = Path(__file__).parents[1] / "examples" / "audio"
 RATE = 16000  # Hz
-FRAMES = 100  # log-mel frames per second
 
 
 def mixed_seconds(count: int = 16, seed: int = 0) -> list[float]:
@@ -68,65 +69,66 @@ def compare(ours, peer, repeats: int) -> dict[str, float]:
     return medians | {"ratio": middle, "ratio_low": low, "ratio_high": high}
 
 
+def kernels(run) -> tuple[int, float]:
+    """How many kernels (on a CPU: operators) a run starts, and the seconds that they take."""
+    activities = [ProfilerActivity.CUDA if torch.cuda.is_available() else ProfilerActivity.CPU]
+    with profile(activities=activities) as profiler:
+        run()
+        synchronize()
+    events = profiler.key_averages()
+    times = [event.self_device_time_total or event.self_cpu_time_total for event in events]
+    return sum(event.count for event in events), 1e-6 * sum(times)
+
+
 def gemm_rate(device: str = "cpu", size: int = 2048) -> float:
     """The machine's own floating-point operations per second in a large float32 matrix product."""
     a, b = torch.randn(2, size, size, device=device)
     return 2 * size**3 / statistics.median(timed(lambda: a @ b) for _ in range(7))
 
 
-def ours(layers: int, **settings) -> AudioBranchModel:
-    """FastConformer-Large of so many layers."""
-    # No dropout: each of the two drops in other places.
-    return AudioBranchModel(AudioBranchConfig.large(num_layers=layers, dropout=0.0, **settings)).eval()
+@functools.cache
+def speech() -> torch.Tensor:
+    """Log-mel frames (T, 80) of the recordings of 16 kHz in examples/audio, one behind the other."""
+    paths = sorted(path for path in AUDIO.iterdir() if path.suffix in (".wav", ".flac"))
+    paths = [path for path in paths if soundfile.info(path).samplerate == RATE]
+    extractor = AudioBranchFeatureExtractor()
+    return torch.cat([extractor(path, return_tensors="pt").input_features[0, :-1] for path in paths])
 
 
-def parakeet(layers: int) -> ParakeetEncoder:
-    """The same in Transformers, with random weights that don't let the signal fade away."""
-    torch.manual_seed(0)
-    config = ParakeetEncoderConfig(
-        hidden_size=512,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-        intermediate_size=2048,
-        **{name: 0.0 for name in ("layerdrop", "dropout", "activation_dropout", "attention_dropout")},
-    )
-    peer = ParakeetEncoder(config).eval()
-    for module in peer.subsampling.modules():
-        if hasattr(module, "weight"):
-            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    return peer
+def features(seconds: list[float], device: str = "cpu", bins: int = 80, frames_per_second: float = 100):
+    """Frames of speech (B, T, bins), zero where masked, and their mask (B, T); the last frame is never valid.
 
-
-def pair(layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, ParakeetEncoder]:
-    """Both, with the same weights."""
-    model, peer = ours(layers, **settings), parakeet(layers)
-    model.encoder.load_state_dict(encoder_weights(peer.state_dict()))
-    return model.to(device), peer.to(device)
-
-
-def features(seconds: list[float], device: str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-    """Random log-mel frames (B, T, 80), zero where masked, and their mask (B, T); the last frame is never valid."""
-    lengths = torch.tensor([int(each * FRAMES) for each in seconds])
+    Every clip begins at another frame of the recordings, which are repeated. More than 80 bins are random projections
+    of them.
+    """
+    lengths = torch.tensor([int(each * frames_per_second) for each in seconds])
     mask = torch.arange(int(lengths.max()) + 1) < lengths[:, None]
-    frames = torch.randn(*mask.shape, 80, generator=torch.Generator().manual_seed(0)) * mask.unsqueeze(-1)
+    recorded = speech()
+    if bins != recorded.shape[1]:
+        projection = torch.randn(recorded.shape[1], bins, generator=torch.Generator().manual_seed(0))
+        recorded = recorded @ projection / recorded.shape[1] ** 0.5
+    places = 97 * torch.arange(len(seconds))[:, None] + torch.arange(mask.shape[1])
+    frames = recorded[places % len(recorded)] * mask.unsqueeze(-1)
     return frames.to(device), mask.to(device)
 
 
-def useful_flop(config: AudioBranchConfig, seconds: list[float]) -> float:
+def useful_flop(config: AudioBranchConfig, seconds: list[float], frames_per_second: float = 100) -> float:
     """Multiplications and additions that the encoder needs for these clips, without padding, counted by hand."""
     d, channels, total = config.d_model, config.subsampling_channels, 0.0
     for each in seconds:
-        frames, bins = int(each * FRAMES), config.n_mels
+        frames, bins = int(each * frames_per_second), config.n_mels
         subsampling = 0
         for stage in range(config.subsampling_factor.bit_length() - 1):
             frames, bins = -(-frames // 2), -(-bins // 2)
             subsampling += frames * bins * channels * (9 + (channels if stage else 0))
-        subsampling += frames * channels * bins * d
+        subsampling += frames * d * bins * (channels if config.subsampling_factor > 1 else 1)
         left, right = config.attention_context
         seen = frames if left < 0 else min(frames, left + 1 + right)
+        relative = config.position_embedding == "relative"
         linear = d * d * (4 * config.ff_expansion_factor + 3 + 1 + 2 + 1) + d * config.conv_kernel_size  # per frame
-        attention = 3 * seen * d  # per frame: with keys, values and positions
-        layer = frames * (linear + attention) + min(2 * frames, 2 * seen) * d * d  # and the positions' projection
+        attention = (3 if relative else 2) * seen * d  # per frame: with keys, values and positions
+        layer = frames * (linear + attention)
+        layer += min(2 * frames, 2 * seen) * d * d if relative else 0  # the positions' projection
         total += 2 * (subsampling + config.num_layers * layer)
     return total
 

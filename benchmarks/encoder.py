@@ -1,6 +1,8 @@
-"""Speed of the encoder beside Transformers' ParakeetEncoder (sdpa), with the same weights, in the same run.
+"""Speed of the encoder beside another with the same weights, in the same run, on real speech.
 
-    python -m benchmarks.encoder                    # 17 layers, about ten minutes on two cores
+    python -m benchmarks.encoder                    # 17 layers, ParakeetEncoder (sdpa): about ten minutes on two cores
+    python -m benchmarks.encoder --peer torchaudio  # or nemo, where it is installed
+    python -m benchmarks.encoder --device cuda      # kernels are counted by torch's profiler, too
     python -m benchmarks.encoder --layers 4 --repeats 5
 
 Each input is run by the model as it is, after `prepare_for_inference()`, and in int8 (torch's dynamic quantisation of
@@ -16,7 +18,8 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import BATCHES, SPEED, compare, features, gemm_rate, pair, parse_arguments, report, useful_flop
+from .common import BATCHES, SPEED, compare, features, gemm_rate, kernels, parse_arguments, report, useful_flop
+from .peers import pair
 
 LONGER = {"1 clip of 60 s": [60.0], "1 clip of 60 s, window 128": [60.0]}
 
@@ -40,30 +43,33 @@ def quantized(model):
 
 
 def main():
-    arguments = parse_arguments(__doc__, layers=17, repeats=7, device="cpu", output=Path("outputs/encoder.json"))
+    options = {"peer": "parakeet", "layers": 17, "repeats": 7, "device": "cpu"}
+    arguments = parse_arguments(__doc__, **options, output=Path("outputs/encoder.json"))
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
-    rows = []
-    variants = ["as it is", "prepared", "int8"] if arguments.device == "cpu" else ["as it is"]
+    rows, on_cpu = [], arguments.device == "cpu"
     with torch.no_grad():
         for name, seconds in track((BATCHES | LONGER).items(), "Measuring", transient=True):
             window = 128 if "window" in name else None
-            model, peer = pair(arguments.layers, arguments.device, attention_window=window)
-            frames, mask = features(seconds, arguments.device)
-            expected = peer(frames, attention_mask=mask)
-            valid = expected.attention_mask.bool()
-            for variant in variants:
+            model, peer = pair(arguments.peer, arguments.layers, arguments.device, attention_window=window)
+            frames, mask = features(seconds, arguments.device, peer.bins, peer.frames_per_second)
+            expected, valid = peer(frames, mask)
+            for variant in ["as it is", "prepared", "int8"] if on_cpu else ["as it is", "compiled"]:
                 if variant == "prepared":
                     model.prepare_for_inference()
                 encoder = quantized(model).encoder if variant == "int8" else model.encoder
-                run = functools.partial(encoder, frames, mask)
-                row = {"input": name, "variant": variant}
-                row |= compare(run, functools.partial(peer, frames, attention_mask=mask), arguments.repeats)
-                states, other = run()[0][:, : valid.shape[1]][valid], expected.last_hidden_state[valid]
+                if variant == "compiled":
+                    encoder = torch.compile(encoder, mode="reduce-overhead")  # with CUDA graphs
+                run, run_peer = (functools.partial(each, frames, mask) for each in (encoder, peer))
+                row = {"input": name, "variant": variant} | compare(run, run_peer, arguments.repeats)
+                states, other = run()[0][:, : valid.shape[1]][valid], expected[valid]
                 row["difference"] = (states - other).abs().max().item()
                 row["cosine"] = torch.cosine_similarity(states, other, dim=-1).min().item()
-                useful = useful_flop(model.config, seconds) / row["ours_s"]
+                useful = useful_flop(model.config, seconds, peer.frames_per_second) / row["ours_s"]
                 row["part_of_gemm_rate"] = useful / gemm_rate(arguments.device)
+                if not on_cpu:
+                    for who, each in {"ours": run, "peer": run_peer}.items():
+                        row[f"{who}_kernels"], row[f"{who}_kernels_s"] = kernels(each)
                 rows.append(row)
     columns = {
         "input": lambda row: row["input"],
@@ -72,13 +78,16 @@ def main():
         "difference, cosine": difference,
         "of GEMM rate": lambda row: f"{row['part_of_gemm_rate']:.2f}",
     }
-    title = f"Encoder, {arguments.layers} layers, beside ParakeetEncoder (sdpa), {arguments.threads} threads"
+    if not on_cpu:
+        columns["kernels, ours"] = lambda row: f"{row['ours_kernels']} ({1000 * row['ours_kernels_s']:.1f} ms)"
+        columns["kernels, peer"] = lambda row: f"{row['peer_kernels']} ({1000 * row['peer_kernels_s']:.1f} ms)"
+    title = f"Encoder, {arguments.layers} layers, beside {arguments.peer}, {arguments.threads} threads"
     report(title, rows, columns, arguments.output, layers=arguments.layers)
 
 
 def difference(row) -> str:
     if "window" in row["input"]:
-        return "other frames seen"
+        return "the peer sees all frames"
     return f"{row['cosine']:.4f}" if row["variant"] == "int8" else f"{row['difference']:.0e}"
 
 

@@ -26,9 +26,8 @@ from transformers import (
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 
-from .common import parse_arguments, report
+from .common import AUDIO, parse_arguments, report
 
-AUDIO = Path(__file__).parents[1] / "examples" / "audio"
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 WHISPER_SMALL = {"d_model": 768, "encoder_layers": 12, "encoder_attention_heads": 12, "encoder_ffn_dim": 3072}

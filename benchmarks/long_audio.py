@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import features, ours, parakeet, parse_arguments, report, timed
+from .common import features, parse_arguments, report, timed
+from .peers import Parakeet, ours
 
 CASES = [
     ("10 min, full attention", 600.0, None, False),
@@ -28,11 +29,10 @@ def measure(case, layers, threads):
     torch.set_num_threads(threads)
     frames, mask = features([seconds])
     if is_peer:
-        encoder = parakeet(layers)
-        run = functools.partial(encoder, frames, attention_mask=mask)
+        encoder = Parakeet(layers).eval()
     else:
         encoder = ours(layers, attention_window=window).encoder
-        run = functools.partial(encoder, frames, mask)
+    run = functools.partial(encoder, frames, mask)
     with torch.no_grad():
         taken = timed(run)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from .common import BATCHES, SPEED, compare, features, pair, parse_arguments, report
+from .common import BATCHES, SPEED, compare, features, parse_arguments, report
+from .peers import pair
 
 
 def make_step(encoder, frames, mask):
@@ -16,8 +17,7 @@ def make_step(encoder, frames, mask):
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-5)
 
     def step():
-        output = encoder(frames, mask)
-        states, valid = (output[0], output[2]) if isinstance(output, tuple) else output.to_tuple()[:2]
+        states, *_, valid = encoder(frames, mask)
         (states.square() * valid.unsqueeze(-1)).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -26,19 +26,20 @@ def make_step(encoder, frames, mask):
 
 
 def main():
-    arguments = parse_arguments(__doc__, layers=4, repeats=5, device="cpu", output=Path("outputs/training.json"))
+    options = {"peer": "parakeet", "layers": 4, "repeats": 5, "device": "cpu"}
+    arguments = parse_arguments(__doc__, **options, output=Path("outputs/training.json"))
 
     rows = []
     for name in track(["8 clips of 3 s", "16 clips of 1 to 15 s"], "Measuring", transient=True):
-        model, peer = pair(arguments.layers, arguments.device)
-        frames, mask = features(BATCHES[name], arguments.device)
+        model, peer = pair(arguments.peer, arguments.layers, arguments.device)
+        frames, mask = features(BATCHES[name], arguments.device, peer.bins, peer.frames_per_second)
         steps = [make_step(encoder, frames, mask) for encoder in (model.encoder, peer)]
         rows.append({"input": name} | compare(*steps, arguments.repeats))
     columns = {
         "input": lambda row: row["input"],
         **SPEED,
     }
-    title = f"Training step, {arguments.layers} layers, beside ParakeetEncoder (sdpa), {arguments.threads} threads"
+    title = f"Training step, {arguments.layers} layers, beside {arguments.peer}, {arguments.threads} threads"
     report(title, rows, columns, arguments.output, layers=arguments.layers)
 
 

@@ -213,7 +213,7 @@ class LogMel(nn.Module):
         return mel[: len(rows)].unflatten(0, power.shape[:-1])
 
     def _normalise(self, log_mel, mask=None):
-        """Log-mel (B, T, M) to zero mean and unit variance over the frames of the mask (B, T, 1): all, if it is None."""
+        """Log-mel (B, T, M) to zero mean and unit variance over the frames of the mask (B, T, 1); None is all."""
 
         def blank(states):
             return states if mask is None else states.where(mask, 0.0)
