@@ -1,0 +1,563 @@
+"""Publishes a checkpoint on the Hugging Face Hub, and proves that a stranger can use it by loading it back.
+
+    python hub_upload.py CHECKPOINT --repo-id USER/NAME --dry-run OUT_DIR     # assemble and check only
+    python hub_upload.py CHECKPOINT --repo-id USER/NAME --tag v1.0.0
+
+The folder is assembled anew (weights, configuration, code, card), checked against an allow-list, and loaded in a fresh
+process where Audio Branch is not importable, which must give the golden output. What will be sent is shown and asked
+about; it is sent as one commit; the published revision is then loaded by its id in the same way.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import transformers
+import typer
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.utils import validate_repo_id
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import save_file
+
+from modeling_audio_branch import (
+    AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
+    AudioBranchModel,
+    __version__,
+    stranger,
+)
+from modeling_audio_branch.model_card import (
+    CardError,
+    check_text,
+    eval_results_yaml,
+    read_results,
+    write_card,
+)
+
+CLASSES = {each.__name__: each for each in (AudioBranchModel, AudioBranchForAudioClassification)}
+REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", "safetensors", "soundfile>=0.13"]
+WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
+CODE = re.compile(r"[a-z_0-9]+\.py")
+# What a checkpoint folder may hold that is read, or written anew.
+PARTS = ["config.json", "preprocessor_config.json", "README.md", "LICENSE", "requirements.txt", "golden.safetensors"]
+READ = re.compile("|".join([*map(re.escape, [*PARTS, ".gitattributes"]), WEIGHTS.pattern, CODE.pattern]))
+# What training leaves there, and is never sent.
+TRAINING = [
+    *(
+        r"checkpoint-\d+",
+        "runs",
+        "logs",
+        r"\.git",
+        r"\.cache",
+        "__pycache__",
+        r"\.eval_results",
+        r"(\w+_)?results\.json",
+    ),
+    *(r"training_args\.bin", r"optimizer\.(pt|bin)", r"(scheduler|scaler)\.pt", r"rng_state(_\d+)?\.pth"),
+    r"trainer_state\.json",
+]
+LEFT_OUT = re.compile("|".join(TRAINING))
+PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".nemo")
+SENT = re.compile(rf"{READ.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
+FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of the golden output, on another machine
+CONFLICTS = (409, 412)
+# Of a server that answers, and of one that does not; httpx in huggingface_hub 1, httpx2 in 2.
+NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
+SNIPPET = """\
+from transformers import AutoFeatureExtractor, AutoModel
+
+repo = {repo!r}
+model = AutoModel.from_pretrained(repo, {revision}trust_remote_code=True)
+clips = ["one.wav", "two.wav"]  # also mp3, flac, ogg, bytes, or dicts of an array and its sampling_rate
+out = model.encode(clips)
+print(out.segment_features.shape)
+print(out.segment_times.shape)
+print(out.pooler_output.shape)
+
+extractor = AutoFeatureExtractor.from_pretrained(repo, {revision}trust_remote_code=True)
+out = model(**extractor(clips, return_tensors="pt"))  # the same, for training and for batches of your own
+print(out.segment_features.shape)
+"""
+console = Console()
+
+
+class UploadError(Exception):
+    """One sentence: what was given, what is allowed, what to do."""
+
+
+# ---------------------------------------------------------------------------------------------- reading the checkpoint
+
+
+def check_checkpoint(folder: Path) -> list[str]:
+    """Looks at the names in a checkpoint folder. Returns those that are left out.
+
+    Raises:
+        UploadError: No checkpoint, no weights, pickled weights, or a file that is not known.
+    """
+    if not (folder / "config.json").is_file():
+        raise UploadError(f"{folder} holds no config.json; give a folder that save_pretrained or Trainer wrote.")
+    names = sorted(path.name for path in folder.iterdir())
+    left_out = [name for name in names if LEFT_OUT.fullmatch(name)]
+    others = [name for name in names if name not in left_out]
+    if "adapter_config.json" in others:
+        raise UploadError(f"{folder} holds an adapter; merge it first (merge_and_unload) and save the whole model.")
+    has_weights = any(WEIGHTS.fullmatch(name) for name in others)
+    if pickled := [name for name in others if name.endswith(PICKLE)]:
+        raise UploadError(
+            f"{folder} holds {', '.join(pickled)}, which is or may be a pickle and can run code when it is loaded; "
+            f"save the model with save_pretrained, which writes safetensors, and move the file away."
+        )
+    if not has_weights:
+        raise UploadError(f"{folder} holds no model.safetensors; give a folder with weights.")
+    if unknown := [name for name in others if not READ.fullmatch(name)]:
+        raise UploadError(f"{folder} holds {', '.join(unknown)}, which is no part of a model; move it elsewhere.")
+    if links := [name for name in others if (folder / name).is_symlink() or not (folder / name).is_file()]:
+        raise UploadError(f"{folder} holds {', '.join(links)}, which is no plain file; copy the file itself there.")
+    return left_out
+
+
+def load_checkpoint(folder: Path):
+    """The model and its extractor. The extractor is made from the model where none is there.
+
+    Raises:
+        UploadError: It is no Audio Branch model, or a weight is missing, too many, or of another shape.
+    """
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        name = (settings.get("architectures") or [None])[0]
+    except (ValueError, AttributeError) as error:
+        raise UploadError(f"{folder / 'config.json'} is no configuration ({error}); save the model again.") from error
+    if name not in CLASSES:
+        raise UploadError(f"{folder / 'config.json'} is of a {name}; allowed are {' and '.join(CLASSES)}.")
+    try:
+        model, info = CLASSES[name].from_pretrained(folder, output_loading_info=True, local_files_only=True)
+        if (folder / "preprocessor_config.json").is_file():
+            extractor = AudioBranchFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        else:
+            extractor = AudioBranchFeatureExtractor.from_model(model)
+            console.print("No preprocessor_config.json: the feature extractor is made from the model.")
+    except Exception as error:  # whatever is wrong with the files, it is one sentence to the user
+        raise UploadError(f"{folder} can't be loaded: {_first_line(error)}") from error
+    problems = {kind: sorted(map(str, keys)) for kind, keys in info.items() if keys and kind != "conversion_errors"}
+    if problems:
+        listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}" for kind, keys in problems.items())
+        raise UploadError(f"{folder} has weights that don't fit its config.json ({listed}); save the model again.")
+    return model.eval(), extractor
+
+
+# -------------------------------------------------------------------------------------------------- assembling a folder
+
+
+def golden_output(model) -> dict[str, torch.Tensor]:
+    """Two clips, a rising tone over noise of 1 and 0.6 s, and what the model makes of them in one batch."""
+    rate = model.config.sample_rate
+    generator = torch.Generator().manual_seed(0)
+    seconds = torch.arange(rate) / rate
+    clips = 0.2 * torch.sin(2 * torch.pi * (200 + 1500 * seconds) * seconds) + 0.02 * torch.randn(
+        2, rate, generator=generator
+    )
+    mask = torch.ones(2, rate, dtype=torch.int8)
+    mask[1, int(0.6 * rate) :] = 0
+    clips = clips * mask
+    with torch.no_grad():
+        out = model.base_model(clips, attention_mask=mask)
+        golden = {"clips": clips, "mask": mask, "segment_features": out.segment_features.float()}
+        if model.base_model is not model:
+            golden["logits"] = model(clips, attention_mask=mask).logits.float()
+    return {name: value.contiguous() for name, value in golden.items()}
+
+
+def measured_facts(model, repo_id: str) -> dict:
+    """What the card says of the model."""
+    config = model.config
+    seconds = 3.2  # whole frames of every encoder
+    noise = 0.1 * torch.randn(1, int(2 * seconds * config.sample_rate), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        once, twice = (int(model.base_model(part).attention_mask.sum()) for part in (noise.chunk(2, 1)[0], noise))
+    is_half = model.dtype in (torch.float16, torch.bfloat16)
+    other = config.encoder_config
+    return {
+        "config": config,
+        "name": repo_id.split("/")[-1],
+        "is_classifier": model.base_model is not model,
+        "encoder": (other if isinstance(other, dict) else other.to_dict())["model_type"] if other else
+                   f"{config.num_layers}-layer Conformer",
+        "frames_per_second": (twice - once) / seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "tolerance": HALF_TOLERANCE if is_half else FLOAT32_TOLERANCE,
+        "versions": {
+            "audio-branch": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "Python": platform.python_version(),
+        },
+    }  # fmt: skip
+
+
+def assemble(
+    model,
+    extractor,
+    folder: Path,
+    repo_id: str,
+    license: str = "apache-2.0",
+    language: list[str] | None = None,
+    results: dict | None = None,
+    tag: str | None = None,
+) -> dict:
+    """Writes the repository to an empty folder, and loads it back as a stranger would. Returns what to check later.
+
+    Raises:
+        UploadError: It does not load, or does not give the golden output.
+    """
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    golden = golden_output(model)
+    facts = measured_facts(model, repo_id)
+    save_file(golden, folder / "golden.safetensors", metadata={"tolerance": str(facts["tolerance"])})
+    (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
+    (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
+    check = {"golden": str(folder / "golden.safetensors"), "printed": None}
+    check |= {name: facts[name] for name in ("tolerance", "is_classifier")}
+    check["printed"] = load_as_a_stranger(str(folder), None, check)
+    facts["snippet"] = with_output(SNIPPET.format(repo=repo_id, revision=""), check["printed"])
+    card = write_card(facts, license, language or [], results, tag)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    task = "audio-classification" if facts["is_classifier"] else "feature-extraction"
+    if results and (entries := eval_results_yaml(results, task)):
+        (folder / ".eval_results").mkdir()
+        (folder / ".eval_results" / "audio_branch.yaml").write_text(entries, encoding="utf-8")
+    check_allow_list(folder)
+    return check
+
+
+def license_text() -> str:
+    """The Apache licence, from the checkout or from the installed package."""
+    file = Path(__file__).with_name("LICENSE")
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    return importlib.metadata.distribution("audio-branch").read_text("licenses/LICENSE")
+
+
+def with_output(snippet: str, printed: list[str]) -> str:
+    """The snippet with what each of its print lines printed behind it."""
+    lines, output = [], iter(printed)
+    for line in snippet.rstrip().splitlines():
+        lines.append(f"{line}  # {next(output)}" if line.startswith("print(") else line)
+    return "\n".join(lines)
+
+
+def check_allow_list(folder: Path) -> list[str]:
+    """The files of a folder, which may all be sent; an UploadError names the others."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    if outside := [name for name in names if not SENT.fullmatch(name) or (folder / name).is_symlink()]:
+        raise UploadError(f"{', '.join(outside)} may not be published: only {', '.join(ALLOWED)} may.")
+    return names
+
+
+ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
+
+
+def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> list[str]:
+    """Runs stranger.py in a fresh, isolated process with an empty cache. Returns what the card's snippet printed.
+
+    Raises:
+        UploadError: It fails, or its output is not the golden one, or the snippet prints something else than before.
+    """
+    with tempfile.TemporaryDirectory(prefix="stranger") as folder:
+        for name, seconds in (("one.wav", 2.0), ("two.wav", 3.5)):
+            _write_wav(Path(folder) / name, seconds)
+        hidden = ("PYTHONPATH", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_MODULES_CACHE")
+        environment = {name: value for name, value in os.environ.items() if name not in hidden}
+        environment |= {"HF_HOME": f"{folder}/huggingface", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+        is_local = Path(repository).is_dir()
+        if is_local:
+            environment["HF_HUB_OFFLINE"] = "1"
+        elif token := get_token():  # by the environment, which no list of processes shows to others
+            environment["HF_TOKEN"] = token
+        pinned = f"revision={revision!r}, " if revision else ""
+        request = {
+            "repository": repository,
+            "revision": revision,
+            "golden": check["golden"],
+            "is_classifier": check["is_classifier"],
+            "snippet": SNIPPET.format(repo=repository, revision=pinned),
+        }
+        done = subprocess.run(
+            [sys.executable, "-I", stranger.__file__],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+        )
+    where = f"{repository} at {revision}" if revision else repository
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+        raise UploadError(f"{where} does not load in a fresh process: {last}")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if not answer["difference"] <= check["tolerance"]:  # also if it is NaN
+        raise UploadError(
+            f"{where} loads in a fresh process, but its output is {answer['difference']:.2g} from the golden one; at "
+            f"most {check['tolerance']:g} is allowed."
+        )
+    if check["printed"] is not None and answer["printed"] != check["printed"]:
+        raise UploadError(f"{where} prints {answer['printed']} in place of {check['printed']}.")
+    return answer["printed"]
+
+
+def _write_wav(path: Path, seconds: float):
+    import soundfile
+
+    samples = 0.1 * torch.randn(int(16000 * seconds), generator=torch.Generator().manual_seed(0))
+    soundfile.write(path, samples.numpy(), 16000)
+
+
+# ----------------------------------------------------------------------------------------------------------- publishing
+
+
+def check_target(
+    api: HfApi, repo_id: str, revision: str | None = None, tag: str | None = None, pr: bool = False
+) -> dict:
+    """Looks at the Hub, and changes nothing there.
+
+    Returns:
+        `exists`; `head`, the commit that the new one goes on; `files`, the names of what is there.
+
+    Raises:
+        UploadError: No token or a wrong one, an impossible id, no rights, or a repository with other contents.
+    """
+    try:
+        validate_repo_id(repo_id)
+        namespace, _ = repo_id.split("/")
+    except (HFValidationError, ValueError) as error:
+        raise UploadError(
+            f"--repo-id {repo_id!r} is impossible; give USER/NAME of letters, digits, single - and dots, and _."
+        ) from error
+    if not get_token():
+        raise UploadError("There is no token for the Hub; run `hf auth login`, or set HF_TOKEN to one that may write.")
+    target = {"exists": False, "head": None, "files": []}
+    try:
+        user = api.whoami()
+        namespaces = [user["name"], *(each["name"] for each in user.get("orgs", []))]
+        role = user.get("auth", {}).get("accessToken", {}).get("role")
+        if role == "read":
+            raise UploadError("The token may only read; set HF_TOKEN to one with write permission.")
+        if namespace not in namespaces and not pr:
+            raise UploadError(
+                f"{user['name']} can't write to {namespace}/; give a --repo-id that begins with "
+                f"{' or '.join(f'{each}/' for each in namespaces)}, or --pr for a pull request."
+            )
+        try:
+            api.model_info(repo_id)
+        except RepositoryNotFoundError:
+            if pr:
+                raise UploadError(f"{repo_id} does not exist, so --pr has nothing to go to; leave --pr out.") from None
+            return target
+        refs = api.list_repo_refs(repo_id)
+        if tag in [ref.name for ref in refs.tags]:
+            raise UploadError(f"{repo_id} has a tag {tag} already, and tags don't move; choose another --tag.")
+        branches = {ref.name: ref.target_commit for ref in refs.branches}
+        target |= {"exists": True, "head": branches.get(revision or "main")}
+        target["files"] = api.list_repo_files(repo_id, revision=target["head"]) if target["head"] else []
+        contents = [name for name in target["files"] if name not in (".gitattributes", "README.md", "LICENSE")]
+        strange = [name for name in contents if not SENT.fullmatch(name)]
+        if strange or (contents and not _is_audio_branch(api, repo_id, target)):
+            listed = ", ".join((strange or contents)[:5])
+            raise UploadError(
+                f"{repo_id} holds other contents ({listed}); choose another --repo-id, or delete them there."
+            )
+    except NETWORK_ERRORS as error:
+        raise UploadError(f"{explain(error, repo_id)} Nothing was changed.") from error
+    return target
+
+
+def _is_audio_branch(api, repo_id, target):
+    if "config.json" not in target["files"]:
+        return False
+    with tempfile.TemporaryDirectory() as cache:
+        path = api.hf_hub_download(repo_id, "config.json", revision=target["head"], cache_dir=cache)
+        return json.loads(Path(path).read_text(encoding="utf-8")).get("model_type") == "audio_branch"
+
+
+def publish(
+    api: HfApi,
+    folder: Path,
+    repo_id: str,
+    target: dict,
+    private: bool | None = None,
+    revision: str | None = None,
+    pr: bool = False,
+) -> tuple[str, str | None]:
+    """Sends a folder as one commit. Returns the commit's hash, and the address of the pull request if it is one.
+
+    Raises:
+        UploadError: It says what is on the Hub.
+    """
+    names = check_allow_list(folder)
+    done = "Nothing was changed there"
+    try:
+        if not target["exists"]:
+            api.create_repo(repo_id, private=private)
+            done = f"The empty repository {repo_id} was created there, and nothing was sent"
+        if revision and revision != "main" and target["head"] is None:
+            api.create_branch(repo_id, branch=revision)
+            done += f", but for the branch {revision}"
+        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
+        stale = [name for name in target["files"] if name not in [*names, ".gitattributes"]]
+        operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
+        commit = api.create_commit(
+            repo_id,
+            operations,
+            commit_message=f"Audio Branch {__version__}",
+            revision=revision,
+            create_pr=pr,
+            parent_commit=None if pr else target["head"],  # refused if somebody else was faster
+        )
+    except NETWORK_ERRORS as error:
+        raise UploadError(f"{explain(error, repo_id)} {_what_is_there(api, repo_id, revision, names, done)}") from error
+    return commit.oid, commit.pr_url
+
+
+def _what_is_there(api, repo_id, revision, names, done) -> str:
+    """After a failure: what the Hub has now. A lost answer may be that of a commit that was made."""
+    try:
+        if api.repo_exists(repo_id) and set(names) <= set(api.list_repo_files(repo_id, revision=revision)):
+            return f"All files are in {repo_id}, of this commit or an earlier one; run the command again to be sure."
+    except NETWORK_ERRORS:
+        done = "What is there can't be seen now"
+    return f"{done}; a commit is made whole or not at all, so run the command again."
+
+
+def explain(error: Exception, repo_id: str) -> str:
+    """An error of the Hub or of the network, as one sentence without the token."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 401:
+        return "The Hub does not accept the token; run `hf auth login` again, or set HF_TOKEN to a valid one."
+    if status == 403:
+        return f"The token may not write to {repo_id}; use one with write permission for it."
+    if status in CONFLICTS:
+        return f"{repo_id} was changed by somebody else in the meantime."
+    if status is not None:
+        return f"The Hub answered with an error ({status})."
+    return f"The connection to the Hub was lost ({type(error).__name__})."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+# --------------------------------------------------------------------------------------------------------- command line
+
+
+def show(folder: Path, names: list[str], repo_id: str, where: str) -> None:
+    table = Table(title=f"{repo_id}: {where}")
+    table.add_column("file")
+    table.add_column("bytes", justify="right")
+    for name in names:
+        table.add_row(name, f"{(folder / name).stat().st_size:,}")
+    table.add_row("all", f"{sum((folder / name).stat().st_size for name in names):,}", style="bold")
+    console.print(table)
+
+
+def run(
+    checkpoint: Path,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    tag: str | None = None,
+    pr: bool = False,
+    dry_run: Path | None = None,
+    metrics: Path | None = None,
+    license: str = "apache-2.0",
+    language: list[str] | None = None,
+    yes: bool = False,
+) -> None:
+    """What the command does; see `main` for the arguments. Raises UploadError and CardError."""
+    check_text(**{"repo-id": repo_id, "license": license, "revision": revision, "tag": tag})
+    for each in language or []:
+        check_text(language=each)
+    if pr and (revision or tag):
+        raise UploadError("--pr proposes a change of the main branch; leave --revision and --tag out.")
+    if dry_run is not None and dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
+        raise UploadError(f"--dry-run {dry_run} is there already; give a new folder.")
+    results = None if metrics is None else read_results(metrics)
+    left_out = check_checkpoint(checkpoint)
+    api = HfApi()
+    target = None if dry_run else check_target(api, repo_id, revision, tag, pr)
+    with tempfile.TemporaryDirectory(prefix="hub_upload") as temporary:
+        folder = Path(temporary) / "repository"
+        with console.status("Loading the checkpoint"):
+            model, extractor = load_checkpoint(checkpoint)
+        with console.status("Assembling the repository, and loading it in a fresh process"):
+            check = assemble(model, extractor, folder, repo_id, license, language, results, tag)
+        names = check_allow_list(folder)
+        if left_out:
+            console.print(f"Left out: {', '.join(left_out)}.")
+        if dry_run is not None:
+            shutil.copytree(folder, dry_run, dirs_exist_ok=True)
+            show(folder, names, str(dry_run), "written, and loaded in a fresh process; nothing was sent")
+            return
+        where = "a pull request" if pr else f"branch {revision or 'main'}"
+        new = "" if target["exists"] else f", a new {'private' if private else 'public'} repository"
+        show(folder, names, f"{api.endpoint}/{repo_id}", f"{where}{new}; weights under {license}")
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Send this?")):
+            raise UploadError("Nothing was sent: answer y on a terminal, or give --yes.")
+        commit, pr_url = publish(api, folder, repo_id, target, private, revision, pr)
+        there = f"The commit {commit} is in {repo_id}"
+        try:
+            with console.status("Loading the published revision in a fresh process"):
+                load_as_a_stranger(repo_id, commit, check)
+        except UploadError as error:
+            raise UploadError(f"{there}, but {error} Run the command again when that is mended.") from error
+        if tag:
+            try:
+                api.create_tag(repo_id, tag=tag, revision=commit)
+            except NETWORK_ERRORS as error:
+                raise UploadError(f"{there}, but without its tag: {explain(error, repo_id)} Run it again.") from error
+    console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}")
+    console.print("To use it, pinned:")
+    pinned = SNIPPET.format(repo=repo_id, revision=f"revision={commit!r}, ")
+    console.print(with_output(pinned, check["printed"]), markup=False, highlight=False, soft_wrap=True)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that save_pretrained, Trainer or a conversion wrote.")],
+    repo_id: Annotated[str, typer.Option(help="USER/NAME on the Hub.")],
+    private: Annotated[bool | None, typer.Option("--private/--public", help="Of a new repository.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to send to; made where it is missing.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the commit, such as v1.0.0.")] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request.")] = False,
+    dry_run: Annotated[Path | None, typer.Option(help="Write the repository here, and send nothing.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="results.json of an evaluation, for the card.")] = None,
+    license: Annotated[str, typer.Option(help="Licence of the weights, as the Hub names it.")] = "apache-2.0",
+    language: Annotated[list[str] | None, typer.Option(help="Language code, such as en; may be repeated.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+):
+    """Publish a checkpoint on the Hugging Face Hub, and load it back as a stranger would."""
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        run(checkpoint, repo_id, private, revision, tag, pr, dry_run, metrics, license, language, yes)
+    except (UploadError, CardError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

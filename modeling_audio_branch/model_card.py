@@ -1,0 +1,238 @@
+"""The README of a published model, written from what was run. Not shipped with checkpoints; see hub_upload.py.
+
+`results.json` (what `--metrics` takes) is one object:
+
+    {
+      "dataset": {"name": "RAVDESS speech", "license": "cc-by-nc-sa-4.0", "language": ["en"], "id": "user/name"},
+      "protocol": "6 speaker-disjoint folds (EmoBox), one actor pair of training as validation",
+      "folds": 6,
+      "interval": "95 % bootstrap, clustered by speaker",
+      "hardware": "2 CPU cores",
+      "metrics": {"unweighted_accuracy": {"value": 0.71, "low": 0.66, "high": 0.75}},
+      "base_model": "nvidia/parakeet-ctc-0.6b",  "date": "2026-11-23",  "versions": {"torch": "2.14.1"}
+    }
+
+`id` (of the dataset on the Hub), `base_model`, `date` and `versions` may be left out.
+"""
+
+import json
+from pathlib import Path
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+
+REQUIRED = ("dataset", "protocol", "folds", "interval", "hardware", "metrics")
+TAGS = ["audio", "speech", "audio-embeddings", "conformer", "custom_code"]
+
+CARD = """---
+{metadata}
+---
+
+# {name}
+
+{what} Raw audio to a few segment embeddings, by Audio Branch: the numbers of a clip
+never depend on what else is in the batch.
+
+    raw audio (batch, samples) at {rate} Hz → {encoder} → {segments} segments (batch, {segments}, {width})
+
+## Use
+
+`pip install -r requirements.txt`. This was run in a fresh process before the upload, and printed what is behind `#`:
+
+```python
+{snippet}
+```
+
+- Pin what you run, since it runs this repository's code: {pin}
+- Without remote code: install the audio-branch package from its source (`pip install .`), `import
+  modeling_audio_branch`, and leave `trust_remote_code` out.
+- `golden.safetensors` holds two clips and their outputs: on your machine, `model(clips, attention_mask=mask)` must give
+  the same to {tolerance}.
+
+## What goes in, what comes out
+
+Clips of any length, mono, at {rate} Hz (files and arrays of another rate are resampled). {frames:.4g} encoder frames
+per second; {parameters:.3g} M parameters, stored as {dtype}.
+
+| output of `model(...)` | shape | |
+| --- | --- | --- |
+| `segment_features` | (batch, {segments}, {width}) | the embeddings; segments tile the clip |
+| `segment_times` | (batch, {segments}, 2) | start and end in seconds |
+| `segment_mask` | (batch, {segments}) | 0 only for a clip without a frame |
+| `pooler_output` | (batch, {width}) | mean of the segments |
+{labels}
+## Results
+
+{results}
+
+## Training data and licence
+
+{training}
+
+## Limits
+
+- Not for judging individuals: not for hiring, policing, insurance, proctoring, diagnosis or lie detection. Labels such
+  as an emotion describe how speech was acted or heard, not what anyone feels.
+- Speech unlike that of training (other languages, ages, microphones, noise) gives other numbers: measure on your own.
+- Segments cut each clip into {segments} equal parts; they are not words or speakers.
+
+## Versions
+
+{versions}
+
+## Citation
+
+```bibtex
+@software{{audio_branch,
+  title = {{Audio Branch: segment embeddings of audio that never depend on the batch}},
+  year = {{2026}},
+  note = {{Conformer: Gulati et al. 2020, arXiv:2005.08100; FastConformer: Rekesh et al. 2023, arXiv:2305.05084}}
+}}
+```
+"""
+
+
+class CardError(ValueError):
+    """One sentence about what a card can't be written from."""
+
+
+def read_results(path: Path) -> dict:
+    """The results in `results.json`, checked.
+
+    Raises:
+        CardError: It can't be read, is no UTF-8, no JSON object, or lacks what a figure needs to be believed.
+    """
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CardError(f"{path} can't be read ({error.strerror}); give the results.json of an evaluation.") from error
+    except UnicodeDecodeError as error:
+        raise CardError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+    except ValueError as error:
+        raise CardError(f"{path} is not JSON ({error}); give the results.json of an evaluation.") from error
+    if not isinstance(results, dict):
+        raise CardError(f"{path} holds a {type(results).__name__}; give one object with {', '.join(REQUIRED)}.")
+    if missing := [name for name in REQUIRED if not results.get(name)]:
+        raise CardError(f"{path} lacks {', '.join(missing)}: a figure without them can't be believed; add them.")
+    if not isinstance(results["dataset"], dict) or not (results["dataset"].keys() >= {"name", "license"}):
+        raise CardError(f"{path} has a dataset without name and license; add them.")
+    if not isinstance(results["metrics"], dict):
+        raise CardError(f"{path} has metrics that are no object; give each by name as value, low and high.")
+    for name, metric in results["metrics"].items():
+        numbers = [metric.get(key) for key in ("value", "low", "high")] if isinstance(metric, dict) else []
+        if not numbers or any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
+            raise CardError(f"{path} gives {name} without the numbers value, low and high; add them.")
+        value, low, high = numbers
+        if not low <= value <= high:
+            raise CardError(f"{path} gives {name} as {value}, outside its interval from {low} to {high}.")
+    return results
+
+
+def check_text(**fields: str | None) -> None:
+    """Raises a CardError where the terminal handed over bytes that are no UTF-8, or control characters."""
+    for name, text in fields.items():
+        if text is not None and not (text.isprintable() and text.strip()):  # surrogates are not printable
+            raise CardError(f"--{name} is {ascii(text)}, which is not readable UTF-8 text; give letters.")
+
+
+def metadata(name: str, config, is_classifier: bool, license: str, language: list[str], results: dict | None) -> str:
+    """The card's YAML: what the Hub reads."""
+    task = "audio-classification" if is_classifier else "feature-extraction"
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=task,
+        license=license,
+        language=language or None,
+        tags=TAGS,
+        model_name=name,
+    )
+    if results is not None:
+        dataset = results["dataset"]
+        data.datasets = [dataset["id"]] if dataset.get("id") else None
+        data.metrics = list(results["metrics"])
+        data.base_model = results.get("base_model")
+        data.eval_results = [
+            EvalResult(
+                task_type=task,
+                dataset_type=dataset.get("id") or dataset["name"],
+                dataset_name=dataset["name"],
+                metric_type=metric,
+                metric_value=numbers["value"],
+                metric_name=f"{metric.replace('_', ' ')} ({results['protocol']})",
+            )
+            for metric, numbers in results["metrics"].items()
+        ]
+    return data.to_yaml()
+
+
+def eval_results_yaml(results: dict, task: str) -> str | None:
+    """`.eval_results/*.yaml`, as the Hub reads it; None for a dataset that is not on the Hub."""
+    if not (dataset := results["dataset"].get("id")):
+        return None
+    notes = f"{results['protocol']}; {results['folds']} folds; {results['interval']}; {results['hardware']}"
+    entries = [
+        EvalResultEntry(
+            dataset_id=dataset,
+            task_id=task,
+            value=numbers["value"],
+            date=results.get("date"),
+            notes=f"{metric}, {numbers['low']} to {numbers['high']}; {notes}",
+        )
+        for metric, numbers in results["metrics"].items()
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
+
+
+def results_section(results: dict | None) -> str:
+    if results is None:
+        return "There are none: this model was not evaluated by who published it. Don't rely on it before you do."
+    dataset = results["dataset"]["name"]
+    rows = [
+        f"| {name.replace('_', ' ')} | {numbers['value']:.4g} | {numbers['low']:.4g} to {numbers['high']:.4g} |"
+        for name, numbers in results["metrics"].items()
+    ]
+    table = "\n".join(["| metric | value | interval |", "| --- | --- | --- |", *rows])
+    seeds = f"; seeds {', '.join(map(str, results['seeds']))}" if results.get("seeds") else ""
+    return (
+        f"On {dataset}. Protocol: {results['protocol']}. Folds: {results['folds']}. Interval: {results['interval']}. "
+        f"Hardware: {results['hardware']}{seeds}.\n\n{table}"
+    )
+
+
+def write_card(facts: dict, license: str, language: list[str], results: dict | None, tag: str | None) -> str:
+    """The README: `facts` are what hub_upload.py measured of the model."""
+    config = facts["config"]
+    if results is None:
+        data = "Not stated by who published it."
+    else:
+        dataset = results["dataset"]
+        data = f"{dataset['name']}, whose licence is {dataset['license']}."
+        if results.get("base_model"):
+            data += f" The weights began as {results['base_model']}, whose licence holds too."
+    if facts["is_classifier"]:
+        names = ", ".join(str(config.id2label[index]) for index in sorted(config.id2label))
+        labels = f"\n`AutoModelForAudioClassification` gives `logits` (batch, {config.num_labels}) for: {names}.\n"
+        what = f"A classifier of audio ({config.num_labels} labels)."
+    else:
+        labels, what = "", "An encoder of audio."
+    versions = facts["versions"] | ((results or {}).get("versions") or {})
+    pin = "`revision=` takes a commit's hash (under Files and versions)"
+    return CARD.format(
+        metadata=metadata(facts["name"], config, facts["is_classifier"], license, language, results),
+        name=facts["name"],
+        what=what,
+        rate=config.sample_rate,
+        encoder=facts["encoder"],
+        segments=config.num_segments,
+        width=config.feature_dim,
+        snippet=facts["snippet"],
+        pin=pin + (f', or the tag `revision="{tag}"`.' if tag else "."),
+        tolerance=facts["tolerance"],
+        frames=facts["frames_per_second"],
+        parameters=facts["parameters"] / 1e6,
+        dtype=facts["dtype"],
+        labels=labels,
+        results=results_section(results),
+        training=f"{data} Licence of the weights: {license}. The code is Apache-2.0 (see LICENSE).",
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+    )
