@@ -425,7 +425,7 @@ def publish(
             create_pr=pr,
             parent_commit=None if pr else target["head"],  # refused if somebody else was faster
         )
-    except NETWORK_ERRORS as error:
+    except (*NETWORK_ERRORS, RuntimeError, ValueError) as error:  # of the weights, and of the card's metadata
         raise UploadError(f"{explain(error, repo_id)} {_what_is_there(api, repo_id, revision, names, done)}") from error
     return commit.oid, commit.pr_url
 
@@ -442,6 +442,8 @@ def _what_is_there(api, repo_id, revision, names, done) -> str:
 
 def explain(error: Exception, repo_id: str) -> str:
     """An error of the Hub or of the network, as one sentence without the token."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:  # what happened to a large file
+        error = error.__cause__
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status == 401:
         return "The Hub does not accept the token; run `hf auth login` again, or set HF_TOKEN to a valid one."
@@ -451,6 +453,8 @@ def explain(error: Exception, repo_id: str) -> str:
         return f"{repo_id} was changed by somebody else in the meantime."
     if status is not None:
         return f"The Hub answered with an error ({status})."
+    if isinstance(error, ValueError):
+        return f"The Hub does not take the card's metadata ({' '.join(str(error).split())})."
     return f"The connection to the Hub was lost ({type(error).__name__})."
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import socket
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,11 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None:
             fault.times -= 1
             if fault.what == "drop":
-                self.close_connection = True
-                return self.connection.close()
+                return self._hang_up()
             if fault.what != "lose":
                 return self._answer(fault.what, {"error": "injected"})
-            self._answer = lambda *_, **__: self.connection.close()
+            self._answer = self._hang_up
         bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if bearer and bearer not in self.hub.tokens:
             return self._answer(
@@ -136,6 +136,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.readline()
         self.rfile.readline()
         return body
+
+    def _hang_up(self, *_):
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, status, body=None, headers=None):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

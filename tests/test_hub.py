@@ -505,6 +505,13 @@ def test_a_fault_publishes_nothing_half_and_says_what_is_there_and_can_be_repeat
     assert len(hub.repositories["alice/tiny"].messages) == 2
 
 
+def test_a_card_that_the_hub_does_not_take_sends_nothing(hub, small):
+    (small / "README.md").write_text("---\nlibrary_name: transformers\n---\n")
+    with pytest.raises(UploadError, match="does not take the card's metadata .*no license"):
+        publish(HfApi(), small, "alice/tiny", check_target(HfApi(), "alice/tiny"))
+    assert set(hub.repositories["alice/tiny"].files()) == {".gitattributes"}
+
+
 def names(folder):
     return [path.name for path in folder.iterdir()]
 
