@@ -77,7 +77,7 @@ NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
 SNIPPET = """\
 from transformers import AutoFeatureExtractor, AutoModel
 
-repo = {repo!r}
+repo = "{repo}"
 model = AutoModel.from_pretrained(repo, {revision}trust_remote_code=True)
 clips = ["one.wav", "two.wav"]  # also mp3, flac, ogg, bytes, or dicts of an array and its sampling_rate
 out = model.encode(clips)
@@ -178,13 +178,14 @@ def golden_output(model) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in golden.items()}
 
 
-def measured_facts(model, repo_id: str) -> dict:
+def measured_facts(model, repo_id: str, golden: dict[str, torch.Tensor]) -> dict:
     """What the card says of the model."""
     config = model.config
     seconds = 3.2  # whole frames of every encoder
     noise = 0.1 * torch.randn(1, int(2 * seconds * config.sample_rate), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         once, twice = (int(model.base_model(part).attention_mask.sum()) for part in (noise.chunk(2, 1)[0], noise))
+        alone = model.base_model(golden["clips"][1:, : int(golden["mask"][1].sum())]).segment_features.float()
     is_half = model.dtype in (torch.float16, torch.bfloat16)
     other = config.encoder_config
     return {
@@ -196,6 +197,7 @@ def measured_facts(model, repo_id: str) -> dict:
         "frames_per_second": (twice - once) / seconds,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "gap": (alone - golden["segment_features"][1:]).abs().max().item(),
         "tolerance": HALF_TOLERANCE if is_half else FLOAT32_TOLERANCE,
         "versions": {
             "audio-branch": __version__,
@@ -224,7 +226,7 @@ def assemble(
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     golden = golden_output(model)
-    facts = measured_facts(model, repo_id)
+    facts = measured_facts(model, repo_id, golden)
     save_file(golden, folder / "golden.safetensors", metadata={"tolerance": str(facts["tolerance"])})
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
     (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
@@ -270,7 +272,10 @@ ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the
 
 
 def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> list[str]:
-    """Runs stranger.py in a fresh, isolated process with an empty cache. Returns what the card's snippet printed.
+    """Runs stranger.py in a fresh process, in a folder of its own, with an empty cache.
+
+    Returns:
+        What the card's snippet printed.
 
     Raises:
         UploadError: It fails, or its output is not the golden one, or the snippet prints something else than before.
@@ -286,7 +291,7 @@ def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> li
             environment["HF_HUB_OFFLINE"] = "1"
         elif token := get_token():  # by the environment, which no list of processes shows to others
             environment["HF_TOKEN"] = token
-        pinned = f"revision={revision!r}, " if revision else ""
+        pinned = f'revision="{revision}", ' if revision else ""
         request = {
             "repository": repository,
             "revision": revision,
@@ -295,7 +300,7 @@ def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> li
             "snippet": SNIPPET.format(repo=repository, revision=pinned),
         }
         done = subprocess.run(
-            [sys.executable, "-I", stranger.__file__],
+            [sys.executable, "-c", Path(stranger.__file__).read_text(encoding="utf-8")],
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -533,7 +538,7 @@ def run(
                 raise UploadError(f"{there}, but without its tag: {explain(error, repo_id)} Run it again.") from error
     console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}")
     console.print("To use it, pinned:")
-    pinned = SNIPPET.format(repo=repo_id, revision=f"revision={commit!r}, ")
+    pinned = SNIPPET.format(repo=repo_id, revision=f'revision="{commit}", ')
     console.print(with_output(pinned, check["printed"]), markup=False, highlight=False, soft_wrap=True)
 
 

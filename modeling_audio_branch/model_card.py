@@ -30,8 +30,7 @@ CARD = """---
 
 # {name}
 
-{what} Raw audio to a few segment embeddings, by Audio Branch: the numbers of a clip
-never depend on what else is in the batch.
+{what} Raw audio to a few segment embeddings, by Audio Branch. {exactness}
 
     raw audio (batch, samples) at {rate} Hz → {encoder} → {segments} segments (batch, {segments}, {width})
 
@@ -52,7 +51,7 @@ never depend on what else is in the batch.
 ## What goes in, what comes out
 
 Clips of any length, mono, at {rate} Hz (files and arrays of another rate are resampled). {frames:.4g} encoder frames
-per second; {parameters:.3g} M parameters, stored as {dtype}.
+per second; {parameters:,} parameters, stored as {dtype}.
 
 | output of `model(...)` | shape | |
 | --- | --- | --- |
@@ -215,12 +214,18 @@ def write_card(facts: dict, license: str, language: list[str], results: dict | N
         what = f"A classifier of audio ({config.num_labels} labels)."
     else:
         labels, what = "", "An encoder of audio."
+    gap = f"(a clip alone and in a padded batch: {facts['gap']:.0e} apart, measured before the upload)"
+    if facts["gap"] <= facts["tolerance"]:
+        exactness = f"A clip's numbers don't depend on what else is in the batch {gap}."
+    else:
+        exactness = f"**This encoder looks at the padding** {gap}: use `model.encode(clips, exact=True)`."
     versions = facts["versions"] | ((results or {}).get("versions") or {})
     pin = "`revision=` takes a commit's hash (under Files and versions)"
     return CARD.format(
         metadata=metadata(facts["name"], config, facts["is_classifier"], license, language, results),
         name=facts["name"],
         what=what,
+        exactness=exactness,
         rate=config.sample_rate,
         encoder=facts["encoder"],
         segments=config.num_segments,
@@ -229,7 +234,7 @@ def write_card(facts: dict, license: str, language: list[str], results: dict | N
         pin=pin + (f', or the tag `revision="{tag}"`.' if tag else "."),
         tolerance=facts["tolerance"],
         frames=facts["frames_per_second"],
-        parameters=facts["parameters"] / 1e6,
+        parameters=facts["parameters"],
         dtype=facts["dtype"],
         labels=labels,
         results=results_section(results),

@@ -14,6 +14,8 @@ import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import yaml
+
 LFS = (".safetensors", ".bin")
 
 
@@ -174,8 +176,11 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": token}})
 
     def validate(self):
-        text = json.loads(self.body)["content"]
-        errors = [] if text.startswith("---\n") and "\nlicense: " in text else [{"message": "no license"}]
+        parts = json.loads(self.body)["content"].split("---\n")
+        metadata = yaml.safe_load(parts[1]) if len(parts) > 2 else {}
+        license = metadata.get("license", "mit")
+        known = isinstance(license, str) and re.fullmatch("[a-z0-9.-]+", license)
+        errors = [] if known else [{"message": '"license" is not a known licence'}]
         self._answer(400 if errors else 200, {"errors": errors, "warnings": []})
 
     def create(self):

@@ -17,10 +17,16 @@ from fresh_process import run_fresh
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
 from loopback_hub import Fault, LoopbackHub
 from safetensors.torch import load_file, save_file
+from transformers import Wav2Vec2Config
 
 import hub_upload
 from hub_upload import UploadError, check_target, publish
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
+from modeling_audio_branch import (
+    AudioBranchConfig,
+    AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
+    AudioBranchModel,
+)
 from modeling_audio_branch.model_card import CardError, read_results
 
 ROOT = Path(__file__).parent.parent
@@ -172,6 +178,22 @@ def test_a_card_without_results_says_so(checkpoint, tmp_path, no_strangers):
     assert card.data.pipeline_tag == "feature-extraction" and not (tmp_path / "out" / ".eval_results").exists()
 
 
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_the_card_says_whether_the_encoder_looks_at_the_padding(norm, tmp_path, no_strangers):
+    torch.manual_seed(0)
+    encoder = Wav2Vec2Config(
+        **{"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
+        **{"conv_dim": (8, 8), "conv_stride": (20, 16), "conv_kernel": (40, 16), "num_conv_pos_embeddings": 4},
+        **{"num_conv_pos_embedding_groups": 2, "feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"},
+    )
+    AudioBranchModel(AudioBranchConfig(encoder_config=encoder, feature_dim=12)).save_pretrained(tmp_path / "model")
+    hub_upload.run(tmp_path / "model", "alice/tiny", dry_run=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert ("**This encoder looks at the padding**" in card) == (norm == "group")
+    assert ("don't depend on what else is in the batch" in card) == (norm == "layer")
+    assert "50 encoder frames" in card and "→ wav2vec2 →" in card
+
+
 def test_the_requirements_are_those_of_the_package(dry_run):
     needed = [line.strip() for line in (ROOT / "setup.cfg").read_text().splitlines()]
     for line in (dry_run / "requirements.txt").read_text().splitlines():
@@ -203,11 +225,21 @@ def test_a_folder_that_needs_the_package_is_refused(dry_run, tmp_path):
 
 
 def test_the_command_publishes_and_strangers_load_it_by_its_id(classifier, dry_run, tmp_path):
-    """All in processes of their own: upload, then load by id, cached, and offline; then push again without changes."""
+    """All in processes of their own: upload, then load by tag, by commit, and offline."""
     with LoopbackHub() as hub:
         environment = {"PATH": "/usr/bin:/bin", **hub.environment(tmp_path / "uploader", "hf_alice")}
-        arguments = (classifier, "--repo-id", "alice/emotion", "--private", "--license", "mit", "--yes")
-        status, printed = upload(*arguments, "--tag", "v1.0.0", **environment)
+        arguments = (
+            classifier,
+            "--repo-id",
+            "alice/emotion",
+            "--private",
+            "--license",
+            "mit",
+            "--tag",
+            "v1.0.0",
+            "--yes",
+        )
+        status, printed = upload(*arguments, **environment)
         assert status == 0, printed
         repository = hub.repositories["alice/emotion"]
         assert repository.private and len(repository.messages) == 2  # the Hub's own, and ours
@@ -218,7 +250,7 @@ def test_the_command_publishes_and_strangers_load_it_by_its_id(classifier, dry_r
             if path.is_file() and ".eval_results" not in path.parts
         }
         commit = repository.refs["refs/tags/v1.0.0"]
-        assert commit == repository.refs["refs/heads/main"] and f"revision={commit!r}" in printed.replace('"', "'")
+        assert commit == repository.refs["refs/heads/main"] and f'revision="{commit}"' in printed
         assert "hf_alice" not in printed and not any(b"hf_alice" in data for data in sent.values())
 
         code = """
@@ -256,10 +288,6 @@ def test_the_command_publishes_and_strangers_load_it_by_its_id(classifier, dry_r
         assert len(hub.requests) == before  # all of it came from the cache
         with pytest.raises(AssertionError, match="alice/emotion"):  # private: nobody else sees it
             run_fresh(code.replace("REVISION", "None"), tmp_path, **hub.environment(tmp_path / "bob", "hf_bob"))
-
-        status, printed = upload(*arguments, **environment)
-        assert status == 0, printed
-        assert len(repository.messages) == 2 and repository.refs["refs/heads/main"] == commit
 
 
 def test_model_and_extractor_and_pipeline_and_trainer_push_loadable_repositories(tmp_path):
@@ -323,6 +351,13 @@ def test_a_revision_and_a_pull_request_leave_the_main_branch_alone(checkpoint, h
     assert repository.refs["refs/heads/main"] == main
     segments = {ref: json.loads(repository.files(ref)["config.json"])["num_segments"] for ref in repository.refs}
     assert segments == {"refs/heads/main": 4, "refs/heads/two": 2, "refs/pr/1": 3}
+
+
+def test_the_same_again_makes_no_commit(checkpoint, hub, no_strangers):
+    hub_upload.run(checkpoint, "alice/tiny", yes=True)
+    before = dict(hub.repositories["alice/tiny"].refs)
+    hub_upload.run(checkpoint, "alice/tiny", yes=True)
+    assert hub.repositories["alice/tiny"].refs == before
 
 
 def test_a_later_version_takes_away_files_of_an_earlier_one(checkpoint, hub, no_strangers):
@@ -506,8 +541,8 @@ def test_a_fault_publishes_nothing_half_and_says_what_is_there_and_can_be_repeat
 
 
 def test_a_card_that_the_hub_does_not_take_sends_nothing(hub, small):
-    (small / "README.md").write_text("---\nlibrary_name: transformers\n---\n")
-    with pytest.raises(UploadError, match="does not take the card's metadata .*no license"):
+    (small / "README.md").write_text("---\nlicense: No Such Licence\n---\n")
+    with pytest.raises(UploadError, match="does not take the card's metadata .*not a known licence"):
         publish(HfApi(), small, "alice/tiny", check_target(HfApi(), "alice/tiny"))
     assert set(hub.repositories["alice/tiny"].files()) == {".gitattributes"}
 
