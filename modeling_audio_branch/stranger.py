@@ -1,8 +1,9 @@
 """Loads a repository as a stranger would, and compares it with its golden output.
 
 Run by hub_upload.py in a fresh process, where it makes Audio Branch unimportable. Takes a request as JSON on its
-standard input: the `repository` (an id or a folder), its `revision`, the path of the `golden` file, a `snippet` of Python
-to run, and `is_classifier`. Prints, as the last line, what the snippet printed and how far the outputs are off, as JSON.
+standard input: the `repository` (an id or a folder), its `revision`, the path of the `golden` file, a `snippet` of
+Python to run, and `is_classifier`. Prints, as the last line, what the snippet printed and how far the outputs are off,
+as JSON.
 """
 
 import contextlib
