@@ -1,0 +1,135 @@
+"""Zero-shot: given a spoken phrase, find the recording of the same phrase by another speaker, both never heard before.
+
+    python examples/phrases_data.py                             # installs the recordings
+    python examples/evaluate_phrases.py checkpoints/phrases     # one or more checkpoints, beside the baselines
+
+Italian was in no training data. R@1 and R@5 in percent over both directions, on all phrases that both people recorded,
+and on up to 200 of them under 3 s (the same for all methods), on which dynamic time warping is feasible; the interval
+is a 95 % bootstrap over phrases. Recordings are trimmed by their energy for all methods alike. Baselines: chance, the
+mean cosine of 8 segments of mean-free MFCCs, and dynamic time warping of 39 MFCCs (with deltas), normalised by length.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch.nn import functional as F
+from torchaudio.functional import compute_deltas
+from torchaudio.transforms import MFCC
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from phrases_data import PAIRS, RATE, decode, test_pairs, trim
+from pretrain_phrases import embed, similarity
+
+from modeling_audio_branch import AudioBranchModel
+
+
+def mfcc(clip: np.ndarray) -> torch.Tensor:
+    """39 mean- and variance-normalised coefficients (T, 39): 13 MFCCs below 3.6 kHz with two deltas."""
+    settings = {"n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
+    coefficients = MFCC(RATE, 13, melkwargs=settings)(torch.from_numpy(clip))
+    all_three = torch.cat([coefficients, compute_deltas(coefficients), compute_deltas(compute_deltas(coefficients))])
+    return F.layer_norm(all_three, all_three.shape[-1:]).T
+
+
+def mfcc_segments(clip: np.ndarray) -> torch.Tensor:
+    pooled = F.adaptive_avg_pool1d(mfcc(clip).T, 8).T
+    return F.normalize(pooled, dim=-1)
+
+
+def warping_cost(query: torch.Tensor, keys: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Cost (K,) of the best warping of (T, D) onto each of the padded keys (K, U, D), by the sum of the lengths."""
+    distance = torch.cdist(query.expand(len(keys), -1, -1), keys).permute(1, 2, 0).numpy()  # (T, U, K)
+    steps, width, count = distance.shape
+    total = np.full((width + 1, count), np.inf)
+    total[0] = 0.0
+    for row in range(steps):
+        before, total = total, np.full_like(total, np.inf)
+        diagonal = np.minimum(before[:-1], before[1:])
+        for column in range(width):
+            total[column + 1] = distance[row, column] + np.minimum(diagonal[column], total[column])
+    ends = total[lengths.numpy(), np.arange(count)]
+    return torch.from_numpy(ends) / (steps + lengths)
+
+
+def warping_scores(first: list[np.ndarray], second: list[np.ndarray]) -> torch.Tensor:
+    queries, keys = [mfcc(clip) for clip in first], [mfcc(clip) for clip in second]
+    padded = torch.nn.utils.rnn.pad_sequence(keys, batch_first=True)
+    lengths = torch.tensor([len(key) for key in keys])
+    each = track(queries, "Dynamic time warping", transient=True)
+    return -torch.stack([warping_cost(query, padded, lengths) for query in each])
+
+
+def measure(scores: torch.Tensor, seed: int = 0) -> dict:
+    """R@1 and R@5 in percent of scores (N, N), whose diagonal is right, with 95 % intervals over the N phrases."""
+    directions = (scores, scores.T)
+    hits = {k: sum((d > d.diagonal()[:, None]).sum(1).lt(k).float() for d in directions) / 2 for k in (1, 5)}
+    draws = torch.randint(len(scores), (1000, len(scores)), generator=torch.Generator().manual_seed(seed))
+    result = {"N": len(scores)}
+    for k, hit in hits.items():
+        low, high = hit[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+        result[f"R@{k}"] = {"value": 100 * hit.mean().item(), "low": 100 * low, "high": 100 * high}
+    return result
+
+
+def load(language: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    sides = ([], [])
+    for paths in test_pairs(language):
+        clips = [trim(decode(path)) for path in paths]
+        if min(map(len, clips)) >= 0.1 * RATE:
+            for side, clip in zip(sides, clips, strict=True):
+                side.append(clip / np.abs(clip).max())
+    return sides
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", type=Path)
+    parser.add_argument("--no-warping", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path("outputs/phrases_results.json"))
+    arguments = parser.parse_args()
+    models = {str(path): AudioBranchModel.from_pretrained(path).eval() for path in arguments.checkpoints}
+    results = []
+    for language in PAIRS:
+        first, second = load(language)
+        short = [i for i in range(len(first)) if max(len(first[i]), len(second[i])) < 3 * RATE]
+        order = torch.randperm(len(short), generator=torch.Generator().manual_seed(0))[:200]
+        subset = [short[i] for i in order.tolist()]
+        scores = {name: similarity(embed(model, first), embed(model, second)) for name, model in models.items()}
+        scores["MFCC, 8 segments"] = similarity(*(torch.stack([*map(mfcc_segments, side)]) for side in (first, second)))
+        for name, each in scores.items():
+            results.append({"language": language, "method": name, "all": measure(each)})
+            results[-1]["short"] = measure(each[subset][:, subset])
+        if not arguments.no_warping:
+            warped = warping_scores([first[i] for i in subset], [second[i] for i in subset])
+            results.append({"language": language, "method": "dynamic time warping", "short": measure(warped)})
+        chance = {"R@1": 100 / len(first), "R@5": 500 / len(first), "N": len(first)}
+        results.append({"language": language, "method": "chance", "all": chance})
+    table = Table(title="Same phrase, other speaker: R@1 / R@5 in percent (95 % interval of R@1)")
+    for column in ("language", "method", "all phrases", "short phrases"):
+        table.add_column(column)
+    for row in results:
+        table.add_row(row["language"], row["method"], *(cell(row.get(part)) for part in ("all", "short")))
+    Console(width=max(120, Console().width)).print(table)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps({"torch": torch.__version__, "results": results}, indent=2))
+
+
+def cell(part: dict | None) -> str:
+    if part is None:
+        return ""
+    if isinstance(part["R@1"], float):
+        return f"{part['R@1']:.1f} / {part['R@5']:.1f}, N = {part['N']}"
+    one, five = part["R@1"], part["R@5"]
+    return f"{one['value']:.1f} ({one['low']:.1f} to {one['high']:.1f}) / {five['value']:.1f}, N = {part['N']}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Installs the recordings that the default checkpoint is trained and tested on, and renders their texts with espeak-ng.
+
+    pip install av espeakng-loader
+    python examples/phrases_data.py            # 0.4 GB of Debian packages, 15 minutes, 1 GB in data/phrases
+
+Writes `train.npy`, all clips one behind the other at 8 kHz in int16, and `index.json`, a row for each: its place, its
+text's number, language and voice. Training: human recordings of GPL-2 packages with their transcripts (Fish Fillets in
+Czech and Dutch, Tux Paint in Romanian, Russian, French, Spanish and Bulgarian) and renderings of the same texts. Test:
+phrases that two people have recorded for the asterisk telephone exchange, whose licences keep them out of training.
+Finished steps are not repeated.
+"""
+
+import argparse
+import ctypes
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from modeling_audio_branch.audio_input import load_audio
+
+RATE = 8000  # Hz: half of the recordings are telephone speech
+DATA = Path(__file__).parents[1] / "data"
+TRAINING = ["fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl", "tuxpaint-stamps-default"]
+TEST = [
+    *("asterisk-core-sounds-it-g722", "asterisk-prompt-it-menardi-wav", "asterisk-core-sounds-fr-g722"),
+    *("asterisk-prompt-fr-armelle", "asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
+]
+PAIRS = {  # the language, and two packages in which two people say the same phrases
+    "it": ("asterisk-core-sounds-it-g722", "asterisk-prompt-it-menardi-wav"),
+    "fr": ("asterisk-core-sounds-fr-g722", "asterisk-prompt-fr-armelle"),
+    "es": ("asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
+}
+STAMP_LANGUAGES = ("ro", "ru", "fr", "es", "bg")  # whose texts were found to match the recordings
+VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5"]
+SHORTEST, LONGEST = 0.3, 6.5  # seconds, after trimming
+
+
+def install(packages: list[str], folder: Path) -> None:
+    """Unpacks Debian packages below `folder`, without installing them."""
+    for package in track(packages, "Unpacking packages"):
+        if (folder / package).exists():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"{package}_*.deb"):
+            old.unlink()
+        subprocess.run(["apt-get", "download", "-q", package], cwd=folder, check=True, capture_output=True)
+        archive = next(folder.glob(f"{package}_*.deb"))
+        subprocess.run(["dpkg-deb", "-x", archive.name, f"{package}.part"], cwd=folder, check=True)
+        (folder / f"{package}.part").rename(folder / package)
+        archive.unlink()
+
+
+def decode(path: Path) -> np.ndarray:
+    """A file's samples at 8 kHz; g722 is read with PyAV, which soundfile can't."""
+    if path.suffix != ".g722":
+        return load_audio(path, RATE).numpy()
+    import av
+
+    with av.open(str(path), format="g722") as container:
+        frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    samples = np.concatenate(frames) if frames else np.zeros(0, np.int16)
+    return load_audio(samples, RATE, sampling_rate=16000).numpy()
+
+
+def trim(samples: np.ndarray, decibels: float = 35.0) -> np.ndarray:
+    """Without what lies before and after the speech: 20 ms frames this far below the loudest."""
+    size = RATE // 50
+    if len(samples) < 2 * size:
+        return samples
+    power = np.square(samples[: len(samples) // size * size].reshape(-1, size)).mean(1)
+    loud = np.flatnonzero(power > np.quantile(power, 0.98) * 10 ** (-decibels / 10))
+    if not len(loud):
+        return samples
+    return samples[max(0, loud[0] - 1) * size : (loud[-1] + 2) * size]
+
+
+def transcripts(root: Path) -> list[tuple[Path, str, str, str]]:
+    """(recording, text, language, voice) of the training packages."""
+    found = []
+    for language in ("cs", "nl"):
+        texts = {}
+        for script in (root / "fillets-ng-data").rglob(f"dialogs_{language}.lua"):
+            pattern = r'dialogId\("([^"]+)", "([^"]*)".*?\)\s*dialogStr\("(.*?)"\)'
+            for name, font, text in re.findall(pattern, script.read_text(encoding="utf-8"), re.DOTALL):
+                texts[script.parent.name, name] = (font.removeprefix("font_"), text)
+        for path in (root / f"fillets-ng-data-{language}").rglob("*.ogg"):
+            if entry := texts.get((path.parent.parent.name, path.stem)):
+                found.append((path, entry[1], language, f"{language}-{entry[0]}"))
+    for path in (root / "tuxpaint-stamps-default").rglob("*_desc_*.ogg"):
+        stamp, language = path.stem.split("_desc_")
+        listing = path.with_name(f"{stamp}.txt")
+        if language not in STAMP_LANGUAGES or not listing.is_file():
+            continue
+        lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
+        if text := next((line.split("=", 1)[1] for line in lines if line.startswith(f"{language}.utf8=")), ""):
+            found.append((path, text, language, f"{language}-stamps"))
+    return sorted(found)
+
+
+class Espeak:
+    """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz."""
+
+    def __init__(self):
+        import espeakng_loader
+
+        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path().encode()
+        self.rate = self.library.espeak_Initialize(2, 0, data, 0)  # 2: synchronous, to a callback
+        self.blocks = []
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        self.callback = kind(self._take)
+        self.library.espeak_SetSynthCallback(self.callback)
+
+    def _take(self, samples, count, _):
+        if samples and count:
+            self.blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def say(self, text: str, voice: str, words_per_minute: int, pitch: int) -> np.ndarray:
+        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice}.")  # it would keep the one before
+        self.library.espeak_SetParameter(1, words_per_minute, 0)
+        self.library.espeak_SetParameter(3, pitch, 0)
+        self.blocks, data = [], text.encode()
+        self.library.espeak_Synth(data, len(data) + 1, 0, 1, 0, 1, None, None)
+        self.library.espeak_Synchronize()
+        samples = np.concatenate(self.blocks) if self.blocks else np.zeros(0, np.int16)
+        return load_audio(samples, RATE, sampling_rate=self.rate).numpy()
+
+
+def test_pairs(language: str) -> list[tuple[Path, Path]]:
+    """The recordings of the same prompt by both speakers of a language, in the order of their names."""
+    sides = []
+    for package in PAIRS[language]:
+        paths = [path for path in (DATA / "root" / package).rglob("*") if path.suffix in (".g722", ".gsm", ".wav")]
+        # Below the speaker's folder: digits/1, letters/a, vm-deleted.
+        sides.append({path.as_posix().split("/sounds/")[1].split("/", 1)[1].rsplit(".", 1)[0]: path for path in paths})
+    shared = sorted(sides[0].keys() & sides[1].keys())
+    return [(sides[0][name], sides[1][name]) for name in shared if not name.startswith("silence/")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--renderings", type=int, default=3, help="espeak-ng voices for each text")
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    install(TRAINING + TEST, DATA / "root")
+    target = DATA / "phrases"
+    target.mkdir(parents=True, exist_ok=True)
+    if (target / "index.json").exists():
+        print(f"{target / 'index.json'} is there already.")
+        return
+
+    rows, clips, place, numbers, skipped = [], [], 0, {}, 0
+    espeak, generator = Espeak(), random.Random(0)
+
+    def keep(samples, text, language, voice):
+        nonlocal place
+        samples = trim(samples)
+        if not SHORTEST * RATE <= len(samples) <= LONGEST * RATE:
+            return False
+        samples = samples / max(1e-4, np.abs(samples).max())
+        clips.append((samples * 32000).astype(np.int16))
+        number = numbers.setdefault((language, text), len(numbers))
+        rows.append({"start": place, "length": len(samples), "text": number, "language": language, "voice": voice})
+        place += len(samples)
+        return True
+
+    for path, text, language, voice in track(transcripts(DATA / "root"), "Decoding and rendering"):
+        try:
+            samples = decode(path)
+        except ValueError:  # a file without samples
+            skipped += 1
+            continue
+        is_new = (language, text) not in numbers
+        if not keep(samples, text, language, voice):
+            skipped += 1
+            continue
+        for variant in generator.sample(VARIANTS, arguments.renderings) if is_new else []:
+            speed, pitch = generator.randint(130, 220), generator.randint(25, 75)
+            rendered = espeak.say(text, language + variant, speed, pitch)
+            keep(rendered, text, language, f"espeak{variant}")
+    np.save(target / "train.npy", np.concatenate(clips))
+    (target / "index.json").write_text(json.dumps(rows))
+    humans = [row for row in rows if not row["voice"].startswith("espeak")]
+    hours = sum(row["length"] for row in humans) / RATE / 3600
+    print(f"{len(humans)} recordings ({hours:.2f} h), {len(rows) - len(humans)} renderings; {skipped} left out.")
+    for language in PAIRS:
+        print(f"Test pairs in {language}: {len(test_pairs(language))}")
+
+
+if __name__ == "__main__":
+    main()
