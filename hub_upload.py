@@ -8,6 +8,7 @@ process where Audio Branch is not importable, which must give the golden output.
 about; it is sent as one commit; the published revision is then loaded by its id in the same way.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -23,14 +24,17 @@ from typing import Annotated
 import torch
 import transformers
 import typer
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from safetensors.torch import save_file
 
 from modeling_audio_branch import (
+    AudioBranchConfig,
     AudioBranchFeatureExtractor,
     AudioBranchForAudioClassification,
     AudioBranchModel,
@@ -68,9 +72,15 @@ TRAINING = [
     r"trainer_state\.json",
 ]
 LEFT_OUT = re.compile("|".join(TRAINING))
+WRITTEN_BY_TRANSFORMERS = {
+    *("architectures", "auto_map", "custom_pipelines", "dtype", "torch_dtype", "transformers_version", "_name_or_path"),
+    *("id2label", "label2id", "num_labels", "problem_type", "return_dict", "feature_extractor_type", "processor_class"),
+    *("use_cache", "_attn_implementation", "attn_implementation"),
+}
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".nemo")
 SENT = re.compile(rf"{READ.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
-FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of the golden output, on another machine
+FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of the golden output's largest number, on another machine
+REFERENCE = re.compile(r"(?!refs/|[0-9a-f]{40}$)[A-Za-z0-9]([A-Za-z0-9_-]|[./](?=[A-Za-z0-9_]))*")  # of a branch or tag
 CONFLICTS = (409, 412)
 # Of a server that answers, and of one that does not; httpx in huggingface_hub 1, httpx2 in 2.
 NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
@@ -133,13 +143,13 @@ def load_checkpoint(folder: Path):
     Raises:
         UploadError: It is no Audio Branch model, or a weight is missing, too many, or of another shape.
     """
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        name = (settings.get("architectures") or [None])[0]
-    except (ValueError, AttributeError) as error:
-        raise UploadError(f"{folder / 'config.json'} is no configuration ({error}); save the model again.") from error
-    if name not in CLASSES:
+    settings = _settings(folder / "config.json", {*AudioBranchConfig().to_dict(), *AudioBranchConfig.attribute_map})
+    name = settings.get("architectures")
+    name = name[0] if isinstance(name, list) and name else name
+    if not isinstance(name, str) or name not in CLASSES:
         raise UploadError(f"{folder / 'config.json'} is of a {name}; allowed are {' and '.join(CLASSES)}.")
+    if (folder / "preprocessor_config.json").is_file():
+        _settings(folder / "preprocessor_config.json", {*AudioBranchFeatureExtractor().to_dict()})
     try:
         model, info = CLASSES[name].from_pretrained(folder, output_loading_info=True, local_files_only=True)
         if (folder / "preprocessor_config.json").is_file():
@@ -154,6 +164,19 @@ def load_checkpoint(folder: Path):
         listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}" for kind, keys in problems.items())
         raise UploadError(f"{folder} has weights that don't fit its config.json ({listed}); save the model again.")
     return model.eval(), extractor
+
+
+def _settings(path: Path, known: set[str]) -> dict:
+    """A configuration file, which may hold known settings alone: all of it is published."""
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UploadError(f"{path} is no configuration ({_first_line(error)}); save the model again.") from error
+    if not isinstance(settings, dict):
+        raise UploadError(f"{path} is no configuration (it holds a {type(settings).__name__}); save the model again.")
+    if strange := settings.keys() - known - WRITTEN_BY_TRANSFORMERS:
+        raise UploadError(f"{path} holds {', '.join(sorted(strange))}, which is no setting of ours; take it out.")
+    return settings
 
 
 # -------------------------------------------------------------------------------------------------- assembling a folder
@@ -226,6 +249,9 @@ def assemble(
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
     golden = golden_output(model)
+    for name, value in golden.items():
+        if not value.isfinite().all() or not value.any():
+            raise UploadError(f"The model gives {name} that are all 0 or not finite; train it, or repair its weights.")
     facts = measured_facts(model, repo_id, golden)
     save_file(golden, folder / "golden.safetensors", metadata={"tolerance": str(facts["tolerance"])})
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
@@ -271,8 +297,10 @@ def check_allow_list(folder: Path) -> list[str]:
 ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
 
 
-def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> list[str]:
+def load_as_a_stranger(repository: str, revision: str | None, check: dict, private: bool = False) -> list[str]:
     """Runs stranger.py in a fresh process, in a folder of its own, with an empty cache.
+
+    Without a `revision` the repository is a folder. Only if it is private, the stranger gets the token.
 
     Returns:
         What the card's snippet printed.
@@ -283,14 +311,21 @@ def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> li
     with tempfile.TemporaryDirectory(prefix="stranger") as folder:
         for name, seconds in (("one.wav", 2.0), ("two.wav", 3.5)):
             _write_wav(Path(folder) / name, seconds)
-        hidden = ("PYTHONPATH", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_MODULES_CACHE")
+        hidden = (
+            "PYTHONPATH",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "HF_HUB_CACHE",
+            "HF_MODULES_CACHE",
+        )
+        hidden += ("HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_CACHE", "HF_ASSETS_CACHE", "HF_XET_CACHE")
         environment = {name: value for name, value in os.environ.items() if name not in hidden}
         environment |= {"HF_HOME": f"{folder}/huggingface", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
-        is_local = Path(repository).is_dir()
-        if is_local:
+        if revision is None:
             environment["HF_HUB_OFFLINE"] = "1"
-        elif token := get_token():  # by the environment, which no list of processes shows to others
-            environment["HF_TOKEN"] = token
+        elif private:  # by the environment, which no list of processes shows to others
+            environment["HF_TOKEN"] = get_token()
         pinned = f'revision="{revision}", ' if revision else ""
         request = {
             "repository": repository,
@@ -312,10 +347,10 @@ def load_as_a_stranger(repository: str, revision: str | None, check: dict) -> li
         last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise UploadError(f"{where} does not load in a fresh process: {last}")
     answer = json.loads(done.stdout.splitlines()[-1])
-    if not answer["difference"] <= check["tolerance"]:  # also if it is NaN
+    if not answer["difference"] <= check["tolerance"]:  # or NaN
         raise UploadError(
-            f"{where} loads in a fresh process, but its output is {answer['difference']:.2g} from the golden one; at "
-            f"most {check['tolerance']:g} is allowed."
+            f"{where} loads in a fresh process, but its output is {answer['difference']:.2g} (of its largest number) "
+            f"from the golden one; at most {check['tolerance']:g} is allowed."
         )
     if check["printed"] is not None and answer["printed"] != check["printed"]:
         raise UploadError(f"{where} prints {answer['printed']} in place of {check['printed']}.")
@@ -332,27 +367,49 @@ def _write_wav(path: Path, seconds: float):
 # ----------------------------------------------------------------------------------------------------------- publishing
 
 
-def check_target(
-    api: HfApi, repo_id: str, revision: str | None = None, tag: str | None = None, pr: bool = False
-) -> dict:
-    """Looks at the Hub, and changes nothing there.
-
-    Returns:
-        `exists`; `head`, the commit that the new one goes on; `files`, the names of what is there.
-
-    Raises:
-        UploadError: No token or a wrong one, an impossible id, no rights, or a repository with other contents.
-    """
+def check_names(repo_id: str, revision: str | None, tag: str | None) -> None:
+    """Raises an UploadError about what can't be a repository, a branch or a tag."""
     try:
         validate_repo_id(repo_id)
-        namespace, _ = repo_id.split("/")
+        _, _ = repo_id.split("/")
     except (HFValidationError, ValueError) as error:
         raise UploadError(
             f"--repo-id {repo_id!r} is impossible; give USER/NAME of letters, digits, single - and dots, and _."
         ) from error
-    if not get_token():
+    for option, name in {"--revision": revision, "--tag": tag}.items():
+        if name is not None and not REFERENCE.fullmatch(name):
+            raise UploadError(
+                f"{option} {name!r} is impossible; give a name of letters, digits, _, -, dots and slashes."
+            )
+
+
+def check_target(
+    api: HfApi,
+    repo_id: str,
+    revision: str | None = None,
+    tag: str | None = None,
+    pr: bool = False,
+    private: bool | None = None,
+) -> dict:
+    """Looks at the Hub, and changes nothing there.
+
+    Returns:
+        `exists`; `private`; `branch`, the commit of the branch (None if it is missing), and `head`, which the new one
+        goes on; `tagged`, the commit that has the tag; `proposals`, the open pull requests; `files`, the names and
+        hashes of what is there.
+
+    Raises:
+        UploadError: No token or a wrong one, no rights, or a repository with other contents.
+    """
+    token, namespace = get_token(), repo_id.split("/")[0]
+    if not token:
         raise UploadError("There is no token for the Hub; run `hf auth login`, or set HF_TOKEN to one that may write.")
-    target = {"exists": False, "head": None, "files": []}
+    if constants.HF_HUB_OFFLINE:
+        raise UploadError("HF_HUB_OFFLINE is set, and publishing needs the Hub; unset it.")
+    if not token.isascii():
+        raise UploadError("The Hub does not accept the token (it has letters that no token has); set HF_TOKEN anew.")
+    target = {"exists": False, "private": bool(private), "branch": None, "head": None, "tagged": None}
+    target |= {"proposals": [], "files": {}}
     try:
         user = api.whoami()
         namespaces = [user["name"], *(each["name"] for each in user.get("orgs", []))]
@@ -365,17 +422,25 @@ def check_target(
                 f"{' or '.join(f'{each}/' for each in namespaces)}, or --pr for a pull request."
             )
         try:
-            api.model_info(repo_id)
+            info = api.model_info(repo_id)
         except RepositoryNotFoundError:
             if pr:
                 raise UploadError(f"{repo_id} does not exist, so --pr has nothing to go to; leave --pr out.") from None
             return target
-        refs = api.list_repo_refs(repo_id)
-        if tag in [ref.name for ref in refs.tags]:
-            raise UploadError(f"{repo_id} has a tag {tag} already, and tags don't move; choose another --tag.")
-        branches = {ref.name: ref.target_commit for ref in refs.branches}
-        target |= {"exists": True, "head": branches.get(revision or "main")}
-        target["files"] = api.list_repo_files(repo_id, revision=target["head"]) if target["head"] else []
+        if private is not None and private != bool(info.private):
+            raise UploadError(
+                f"{repo_id} is {_visibility(info.private)}, and this command does not change that; do it in its "
+                f"settings, or leave --{_visibility(private)} out."
+            )
+        branches, tags, proposals = _references(api, repo_id)
+        if revision in tags:
+            raise UploadError(f"{repo_id} has a tag {revision}; give --revision a branch.")
+        target |= {"exists": True, "private": bool(info.private), "branch": branches.get(revision or "main")}
+        target |= {"tagged": tags.get(tag), "proposals": proposals, "head": target["branch"] or branches.get("main")}
+        if target["head"]:
+            for file in api.list_repo_tree(repo_id, revision=target["head"], recursive=True):
+                if isinstance(file, RepoFile):
+                    target["files"][file.path] = file.lfs.sha256 if file.lfs else file.blob_id
         contents = [name for name in target["files"] if name not in (".gitattributes", "README.md", "LICENSE")]
         strange = [name for name in contents if not SENT.fullmatch(name)]
         if strange or (contents and not _is_audio_branch(api, repo_id, target)):
@@ -388,40 +453,59 @@ def check_target(
     return target
 
 
+def _visibility(private: bool) -> str:
+    return "private" if private else "public"
+
+
+def _references(api, repo_id):
+    refs = api.list_repo_refs(repo_id, include_pull_requests=True)
+    branches, tags = ({ref.name: ref.target_commit for ref in kind} for kind in (refs.branches, refs.tags))
+    return branches, tags, sorted(ref.ref for ref in refs.pull_requests or [])
+
+
 def _is_audio_branch(api, repo_id, target):
     if "config.json" not in target["files"]:
         return False
     with tempfile.TemporaryDirectory() as cache:
         path = api.hf_hub_download(repo_id, "config.json", revision=target["head"], cache_dir=cache)
-        return json.loads(Path(path).read_text(encoding="utf-8")).get("model_type") == "audio_branch"
+        try:
+            return json.loads(Path(path).read_text(encoding="utf-8"))["model_type"] == "audio_branch"
+        except (ValueError, TypeError, KeyError):
+            return False
+
+
+def changes(folder: Path, target: dict) -> dict[str, str]:
+    """What a commit does, by file name: `new`, `replaced`, `same`, or `deleted` (of ours, from an earlier version)."""
+    names, what = check_allow_list(folder), {}
+    for name in names:
+        data = (folder / name).read_bytes()
+        hashes = hashlib.sha256(data).hexdigest(), hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        there = target["files"].get(name)
+        what[name] = "new" if there is None else "same" if there in hashes else "replaced"
+    foreign = re.compile(r"\.gitattributes|\.eval_results/(?!audio_branch\.yaml).*")
+    return what | {name: "deleted" for name in target["files"] if name not in what and not foreign.fullmatch(name)}
 
 
 def publish(
-    api: HfApi,
-    folder: Path,
-    repo_id: str,
-    target: dict,
-    private: bool | None = None,
-    revision: str | None = None,
-    pr: bool = False,
+    api: HfApi, folder: Path, repo_id: str, target: dict, revision: str | None = None, pr: bool = False
 ) -> tuple[str, str | None]:
     """Sends a folder as one commit. Returns the commit's hash, and the address of the pull request if it is one.
 
     Raises:
         UploadError: It says what is on the Hub.
     """
-    names = check_allow_list(folder)
-    done = "Nothing was changed there"
+    what = changes(folder, target)
+    operations = [
+        CommitOperationDelete(path_in_repo=name)
+        if change == "deleted"
+        else CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name)
+        for name, change in what.items()
+    ]
     try:
         if not target["exists"]:
-            api.create_repo(repo_id, private=private)
-            done = f"The empty repository {repo_id} was created there, and nothing was sent"
-        if revision and revision != "main" and target["head"] is None:
+            api.create_repo(repo_id, private=target["private"])
+        if revision not in (None, "main") and target["branch"] is None:
             api.create_branch(repo_id, branch=revision)
-            done += f", but for the branch {revision}"
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names]
-        stale = [name for name in target["files"] if name not in [*names, ".gitattributes"]]
-        operations += [CommitOperationDelete(path_in_repo=name) for name in stale]
         commit = api.create_commit(
             repo_id,
             operations,
@@ -431,18 +515,34 @@ def publish(
             parent_commit=None if pr else target["head"],  # refused if somebody else was faster
         )
     except (*NETWORK_ERRORS, RuntimeError, ValueError) as error:  # of the weights, and of the card's metadata
-        raise UploadError(f"{explain(error, repo_id)} {_what_is_there(api, repo_id, revision, names, done)}") from error
+        why = explain(error, repo_id)
+        raise UploadError(f"{why} {what_is_there(api, repo_id, target, revision)}") from error
+    except KeyboardInterrupt as error:
+        raise UploadError(f"Interrupted. {what_is_there(api, repo_id, target, revision)}") from error
     return commit.oid, commit.pr_url
 
 
-def _what_is_there(api, repo_id, revision, names, done) -> str:
-    """After a failure: what the Hub has now. A lost answer may be that of a commit that was made."""
+def what_is_there(api: HfApi, repo_id: str, target: dict, revision: str | None) -> str:
+    """After a failure, what has changed on the Hub: an answer that was lost may be that of a commit that was made."""
+    again = "a commit is made whole or not at all, so run the command again."
     try:
-        if api.repo_exists(repo_id) and set(names) <= set(api.list_repo_files(repo_id, revision=revision)):
-            return f"All files are in {repo_id}, of this commit or an earlier one; run the command again to be sure."
+        if not api.repo_exists(repo_id):
+            return f"Nothing was changed there; {again}"
+        branches, _, proposals = _references(api, repo_id)
+        if new := [each for each in proposals if each not in target["proposals"]]:
+            return f"The pull request {new[-1]} of {repo_id} was opened in the meantime; look at it before another try."
+        there = branches.get(revision or "main")
+        if not target["exists"]:
+            files = api.list_repo_files(repo_id, revision=there) if there else []
+            if "config.json" not in files:
+                return f"The empty repository {repo_id} was created there, and nothing was sent; {again}"
+        elif there == target["branch"]:
+            return f"Nothing was changed there; {again}"
+        elif target["branch"] is None and there == target["head"]:
+            return f"The branch {revision} was made there, and nothing was sent; {again}"
+        return f"The commit {there} is in {repo_id} now, this one or somebody's; {again}"
     except NETWORK_ERRORS:
-        done = "What is there can't be seen now"
-    return f"{done}; a commit is made whole or not at all, so run the command again."
+        return f"What is there can't be seen now; {again}"
 
 
 def explain(error: Exception, repo_id: str) -> str:
@@ -471,13 +571,17 @@ def _first_line(error: Exception) -> str:
 # --------------------------------------------------------------------------------------------------------- command line
 
 
-def show(folder: Path, names: list[str], repo_id: str, where: str) -> None:
-    table = Table(title=f"{repo_id}: {where}")
-    table.add_column("file")
-    table.add_column("bytes", justify="right")
-    for name in names:
-        table.add_row(name, f"{(folder / name).stat().st_size:,}")
-    table.add_row("all", f"{sum((folder / name).stat().st_size for name in names):,}", style="bold")
+def show(folder: Path, what: dict[str, str], title: str) -> None:
+    """The files that will be sent, their sizes, and what becomes of those that are there."""
+    table = Table(title=Text(title))
+    for column in ("file", "bytes", "there"):
+        table.add_column(column, justify="right" if column == "bytes" else "left")
+    total = 0
+    for name, change in what.items():
+        size = 0 if change == "deleted" else (folder / name).stat().st_size
+        total += size
+        table.add_row(Text(name), f"{size:,}", change)
+    table.add_row("all", f"{total:,}", style="bold")
     console.print(table)
 
 
@@ -498,48 +602,63 @@ def run(
     check_text(**{"repo-id": repo_id, "license": license, "revision": revision, "tag": tag})
     for each in language or []:
         check_text(language=each)
+    check_names(repo_id, revision, tag)
     if pr and (revision or tag):
         raise UploadError("--pr proposes a change of the main branch; leave --revision and --tag out.")
-    if dry_run is not None and dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
-        raise UploadError(f"--dry-run {dry_run} is there already; give a new folder.")
+    if dry_run is not None:
+        _check_new(dry_run, checkpoint)
     results = None if metrics is None else read_results(metrics)
     left_out = check_checkpoint(checkpoint)
     api = HfApi()
-    target = None if dry_run else check_target(api, repo_id, revision, tag, pr)
+    target = {"files": {}} if dry_run else check_target(api, repo_id, revision, tag, pr, private)
     with tempfile.TemporaryDirectory(prefix="hub_upload") as temporary:
         folder = Path(temporary) / "repository"
         with console.status("Loading the checkpoint"):
             model, extractor = load_checkpoint(checkpoint)
         with console.status("Assembling the repository, and loading it in a fresh process"):
             check = assemble(model, extractor, folder, repo_id, license, language, results, tag)
-        names = check_allow_list(folder)
+        what = changes(folder, target)
         if left_out:
-            console.print(f"Left out: {', '.join(left_out)}.")
+            console.print(f"Left out: {', '.join(left_out)}.", markup=False)
         if dry_run is not None:
-            shutil.copytree(folder, dry_run, dirs_exist_ok=True)
-            show(folder, names, str(dry_run), "written, and loaded in a fresh process; nothing was sent")
+            try:
+                shutil.copytree(folder, dry_run, dirs_exist_ok=True)
+            except OSError as error:
+                raise UploadError(f"--dry-run {dry_run} can't be written ({error.strerror}).") from error
+            show(folder, what, f"{dry_run}: written, and loaded in a fresh process; nothing was sent")
             return
+        is_same = target["exists"] and set(what.values()) == {"same"}
+        if pr and is_same:
+            raise UploadError(f"{repo_id} holds all of this already; there is nothing to propose.")
+        if target["tagged"] and not (is_same and target["tagged"] == target["branch"]):
+            raise UploadError(f"{repo_id} has a tag {tag} already, and tags don't move; choose another --tag.")
         where = "a pull request" if pr else f"branch {revision or 'main'}"
-        new = "" if target["exists"] else f", a new {'private' if private else 'public'} repository"
-        show(folder, names, f"{api.endpoint}/{repo_id}", f"{where}{new}; weights under {license}")
+        state = f"{_visibility(target['private'])}{'' if target['exists'] else ', new'}; weights under {license}"
+        show(folder, what, f"{api.endpoint}/{repo_id}, {where}; {state}")
         if not yes and not (sys.stdin.isatty() and typer.confirm("Send this?")):
             raise UploadError("Nothing was sent: answer y on a terminal, or give --yes.")
-        commit, pr_url = publish(api, folder, repo_id, target, private, revision, pr)
-        there = f"The commit {commit} is in {repo_id}"
+        commit, pr_url = publish(api, folder, repo_id, target, revision, pr)
         try:
             with console.status("Loading the published revision in a fresh process"):
-                load_as_a_stranger(repo_id, commit, check)
-        except UploadError as error:
-            raise UploadError(f"{there}, but {error} Run the command again when that is mended.") from error
-        if tag:
-            try:
+                load_as_a_stranger(repo_id, commit, check, target["private"])
+            if tag and not target["tagged"]:
                 api.create_tag(repo_id, tag=tag, revision=commit)
-            except NETWORK_ERRORS as error:
-                raise UploadError(f"{there}, but without its tag: {explain(error, repo_id)} Run it again.") from error
-    console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}")
+        except (UploadError, KeyboardInterrupt, *NETWORK_ERRORS) as error:
+            why = {UploadError: str(error), KeyboardInterrupt: "this was interrupted before the end."}
+            reason = why.get(type(error)) or f"its tag may be missing: {explain(error, repo_id)}"
+            raise UploadError(f"The commit {commit} is in {repo_id}, but {reason} Run the command again.") from error
+    console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}", markup=False)
     console.print("To use it, pinned:")
     pinned = SNIPPET.format(repo=repo_id, revision=f'revision="{commit}", ')
     console.print(with_output(pinned, check["printed"]), markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_new(folder: Path, checkpoint: Path) -> None:
+    """Raises an UploadError unless a folder can be made there, outside of the checkpoint."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UploadError(f"--dry-run {folder} is there already; give a new folder.")
+    if checkpoint.resolve() in [folder.resolve(), *folder.resolve().parents]:
+        raise UploadError(f"--dry-run {folder} is in the checkpoint; give a folder elsewhere.")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -9,17 +9,23 @@
       "interval": "95 % bootstrap, clustered by speaker",
       "hardware": "2 CPU cores",
       "metrics": {"unweighted_accuracy": {"value": 0.71, "low": 0.66, "high": 0.75}},
-      "base_model": "nvidia/parakeet-ctc-0.6b",  "date": "2026-11-23",  "versions": {"torch": "2.14.1"}
+      "training_data": {"name": "RAVDESS speech", "license": "cc-by-nc-sa-4.0", "id": "user/name"},
+      "base_model": "nvidia/parakeet-ctc-0.6b", "date": "2026-11-23", "versions": {"torch": "2.14.1"}, "seeds": [0]
     }
 
-`id` (of the dataset on the Hub), `base_model`, `date` and `versions` may be left out.
+`id` (of a dataset on the Hub), `language` and all in the last two lines may be left out.
 """
 
+import datetime
 import json
+import math
+import re
 from pathlib import Path
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 REQUIRED = ("dataset", "protocol", "folds", "interval", "hardware", "metrics")
 TAGS = ["audio", "speech", "audio-embeddings", "conformer", "custom_code"]
@@ -43,10 +49,10 @@ CARD = """---
 ```
 
 - Pin what you run, since it runs this repository's code: {pin}
-- Without remote code: install the audio-branch package from its source (`pip install .`), `import
+- Without remote code: install the audio-branch package (`pip install .` in a checkout of Audio Branch), `import
   modeling_audio_branch`, and leave `trust_remote_code` out.
 - `golden.safetensors` holds two clips and their outputs: on your machine, `model(clips, attention_mask=mask)` must give
-  the same to {tolerance}.
+  the same to {tolerance} of the largest number.
 
 ## What goes in, what comes out
 
@@ -113,24 +119,60 @@ def read_results(path: Path) -> dict:
         raise CardError(f"{path} holds a {type(results).__name__}; give one object with {', '.join(REQUIRED)}.")
     if missing := [name for name in REQUIRED if not results.get(name)]:
         raise CardError(f"{path} lacks {', '.join(missing)}: a figure without them can't be believed; add them.")
-    if not isinstance(results["dataset"], dict) or not (results["dataset"].keys() >= {"name", "license"}):
-        raise CardError(f"{path} has a dataset without name and license; add them.")
-    if not isinstance(results["metrics"], dict):
-        raise CardError(f"{path} has metrics that are no object; give each by name as value, low and high.")
-    for name, metric in results["metrics"].items():
-        numbers = [metric.get(key) for key in ("value", "low", "high")] if isinstance(metric, dict) else []
-        if not numbers or any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
-            raise CardError(f"{path} gives {name} without the numbers value, low and high; add them.")
-        value, low, high = numbers
-        if not low <= value <= high:
-            raise CardError(f"{path} gives {name} as {value}, outside its interval from {low} to {high}.")
+    try:
+        _check_results(results)
+    except (TypeError, ValueError, HFValidationError) as error:
+        raise CardError(f"{path}: {error}") from error
     return results
+
+
+def _check_results(results):
+    texts = {name: results[name] for name in ("protocol", "interval", "hardware")}
+    for part in ("dataset", "training_data"):
+        about = results.get(part, {"name": "none", "license": "none"})
+        if not isinstance(about, dict) or not about.keys() >= {"name", "license"}:
+            raise ValueError(f"{part} has no name and license; add them.")
+        texts |= {f"{part}'s name": about["name"], f"{part}'s license": about["license"]}
+        if about.get("id") is not None:
+            validate_repo_id(about["id"])
+    base = results.get("base_model") or []
+    for repository in [base] if isinstance(base, str) else base:
+        validate_repo_id(repository)
+    texts |= {f"version of {name}": version for name, version in dict(results.get("versions") or {}).items()}
+    texts |= {f"language {code!r}": code for code in list(results["dataset"].get("language") or [])}
+    for name, text in texts.items():
+        if not isinstance(text, str) or not is_text(text):
+            raise ValueError(f"the {name} is {text!a}; give readable text.")
+    if results.get("date") is not None:
+        datetime.date.fromisoformat(results["date"])
+    if any(not isinstance(seed, int) for seed in list(results.get("seeds") or [])) or not isinstance(
+        results["folds"], int
+    ):
+        raise ValueError("seeds and folds are no whole numbers.")
+    for name, metric in dict(results["metrics"]).items():
+        if not re.fullmatch(r"[A-Za-z0-9_@ .-]+", name):
+            raise ValueError(f"a metric is named {name!a}; give letters, digits, _, @, - and dots.")
+        numbers = [metric.get(key) for key in ("value", "low", "high")] if isinstance(metric, dict) else [None]
+        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for each in numbers):
+            raise ValueError(f"{name} has not the numbers value, low and high; add them.")
+        value, low, high = numbers
+        if not all(abs(each) < 1e300 and math.isfinite(each) for each in numbers) or not low <= value <= high:
+            raise ValueError(f"{name} is {value!s:.20}, outside its interval from {low!s:.20} to {high!s:.20}.")
+
+
+def is_text(text: str) -> bool:
+    return text.isprintable() and bool(text.strip())  # what is no UTF-8 is not printable
+
+
+def plain(text) -> str:
+    """Text that Markdown leaves as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
 
 
 def check_text(**fields: str | None) -> None:
     """Raises a CardError where the terminal handed over bytes that are no UTF-8, or control characters."""
     for name, text in fields.items():
-        if text is not None and not (text.isprintable() and text.strip()):  # surrogates are not printable
+        if text is not None and not is_text(text):
             raise CardError(f"--{name} is {ascii(text)}, which is not readable UTF-8 text; give letters.")
 
 
@@ -146,8 +188,8 @@ def metadata(name: str, config, is_classifier: bool, license: str, language: lis
         model_name=name,
     )
     if results is not None:
-        dataset = results["dataset"]
-        data.datasets = [dataset["id"]] if dataset.get("id") else None
+        dataset, trained_on = results["dataset"], results.get("training_data") or {}
+        data.datasets = [trained_on["id"]] if trained_on.get("id") else None
         data.metrics = list(results["metrics"])
         data.base_model = results.get("base_model")
         data.eval_results = [
@@ -185,31 +227,32 @@ def eval_results_yaml(results: dict, task: str) -> str | None:
 def results_section(results: dict | None) -> str:
     if results is None:
         return "There are none: this model was not evaluated by who published it. Don't rely on it before you do."
-    dataset = results["dataset"]["name"]
+    texts = {name: plain(results[name]) for name in ("protocol", "folds", "interval", "hardware")}
     rows = [
-        f"| {name.replace('_', ' ')} | {numbers['value']:.4g} | {numbers['low']:.4g} to {numbers['high']:.4g} |"
+        f"| {plain(name.replace('_', ' '))} | {numbers['value']:.4g} | {numbers['low']:.4g} to {numbers['high']:.4g} |"
         for name, numbers in results["metrics"].items()
     ]
     table = "\n".join(["| metric | value | interval |", "| --- | --- | --- |", *rows])
     seeds = f"; seeds {', '.join(map(str, results['seeds']))}" if results.get("seeds") else ""
     return (
-        f"On {dataset}. Protocol: {results['protocol']}. Folds: {results['folds']}. Interval: {results['interval']}. "
-        f"Hardware: {results['hardware']}{seeds}.\n\n{table}"
+        f"On {plain(results['dataset']['name'])}. Protocol: {texts['protocol']}. Folds: {texts['folds']}. Interval: "
+        f"{texts['interval']}. Hardware: {texts['hardware']}{seeds}.\n\n{table}"
     )
 
 
 def write_card(facts: dict, license: str, language: list[str], results: dict | None, tag: str | None) -> str:
     """The README: `facts` are what hub_upload.py measured of the model."""
+    language = language or ((results or {}).get("dataset") or {}).get("language") or []
     config = facts["config"]
-    if results is None:
-        data = "Not stated by who published it."
-    else:
-        dataset = results["dataset"]
-        data = f"{dataset['name']}, whose licence is {dataset['license']}."
-        if results.get("base_model"):
-            data += f" The weights began as {results['base_model']}, whose licence holds too."
+    trained_on, base = (results or {}).get("training_data"), (results or {}).get("base_model")
+    data = "Not stated by who published it."
+    if trained_on:
+        data = f"{plain(trained_on['name'])}, whose licence is {plain(trained_on['license'])}."
+    if base:
+        names = plain(base if isinstance(base, str) else ", ".join(base))
+        data += f" The weights began as those of {names}, whose licence holds too."
     if facts["is_classifier"]:
-        names = ", ".join(str(config.id2label[index]) for index in sorted(config.id2label))
+        names = ", ".join(plain(config.id2label[index]) for index in sorted(config.id2label))
         labels = f"\n`AutoModelForAudioClassification` gives `logits` (batch, {config.num_labels}) for: {names}.\n"
         what = f"A classifier of audio ({config.num_labels} labels)."
     else:

@@ -234,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @staticmethod
     def _entry(name, data):
-        entry = {"type": "file", "path": name, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
+        entry = {"type": "file", "path": name, "size": len(data), "oid": oid("", data)}
         if name.endswith(LFS):
             entry["lfs"] = {"oid": oid(name, data), "size": len(data), "pointerSize": 130}
         return entry

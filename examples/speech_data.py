@@ -1,0 +1,210 @@
+"""Labelled speech for fine-tuning: RAVDESS, CREMA-D, folders, CSV files, data sets of the Hub; splits by speaker.
+
+Every loader gives rows {"audio": path or bytes, "label": str, "speaker": str or None}.
+"""
+
+import csv
+import hashlib
+import warnings
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.progress import track
+from sklearn.model_selection import GroupShuffleSplit
+
+EMOTIONS = dict(enumerate("neutral calm happy sad angry fearful disgust surprised".split(), start=1))  # of RAVDESS
+CREMA_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
+# EmoBox (Ma et al. 2024): the actors of each of the 6 folds of RAVDESS.
+EMOBOX_FOLDS = {
+    **{1: (1, 11, 20, 21), 2: (4, 10, 12, 14), 3: (8, 9, 19, 23)},
+    **{4: (3, 5, 7, 24), 5: (2, 15, 16, 18), 6: (6, 13, 17, 22)},
+}
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+class DataError(ValueError):
+    """One sentence: what was found, what is needed, what to do."""
+
+
+def ravdess(folder: Path) -> list[dict]:
+    """RAVDESS speech, in the published layout: Actor_01/03-01-06-01-02-01-12.wav.
+
+    The numbers are modality (03 is audio alone), channel (01 is speech), emotion, intensity, statement, repetition,
+    actor. Songs and videos are passed over.
+
+    Raises:
+        DataError: An actor's folder is missing, or holds no speech.
+    """
+    rows = []
+    for actor in range(1, 25):
+        place = Path(folder) / f"Actor_{actor:02d}"
+        if not place.is_dir():
+            raise DataError(
+                f"{place} is missing; RAVDESS has a folder for each of 24 actors: unpack the archive whole."
+            )
+        found = []
+        for path in sorted(place.glob("*.wav")):
+            codes = path.stem.split("-")
+            if len(codes) != 7 or not all(code.isdecimal() for code in codes) or int(codes[2]) not in EMOTIONS:
+                raise DataError(f"{path} has no name of RAVDESS (03-01-06-01-02-01-12.wav); move it elsewhere.")
+            if codes[0] != "03" or codes[1] != "01":
+                continue
+            if int(codes[6]) != actor:
+                raise DataError(f"{path} is of actor {codes[6]}; it belongs in another folder.")
+            found.append({"audio": path, "label": EMOTIONS[int(codes[2])], "speaker": f"{actor:02d}"})
+        if not found:
+            raise DataError(f"{place} holds no speech of RAVDESS (03-01-*.wav); unpack Audio_Speech_Actors_01-24.")
+        rows += found
+    return rows
+
+
+def crema_d(folder: Path) -> list[dict]:
+    """CREMA-D, in the published layout: AudioWAV/1001_DFA_ANG_XX.wav (actor, sentence, emotion, intensity)."""
+    rows = []
+    for path in sorted(Path(folder).rglob("*.wav")):
+        parts = path.stem.split("_")
+        if len(parts) != 4 or parts[2] not in CREMA_EMOTIONS:
+            raise DataError(f"{path} has no name of CREMA-D (1001_DFA_ANG_XX.wav); move it elsewhere.")
+        rows.append({"audio": path, "label": CREMA_EMOTIONS[parts[2]], "speaker": parts[0]})
+    if not rows:
+        raise DataError(f"{folder} holds no wav files; give the folder AudioWAV of CREMA-D.")
+    return rows
+
+
+def audio_folder(folder: Path) -> list[dict]:
+    """A folder for each label: happy/anna-01.wav. What stands before the first hyphen is the speaker."""
+    rows = [
+        {"audio": path, "label": path.parent.name, "speaker": path.stem.split("-")[0] if "-" in path.stem else None}
+        for path in sorted(Path(folder).glob("*/*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    if not rows:
+        raise DataError(f"{folder} holds no audio; it needs a folder for each label, with {', '.join(AUDIO_SUFFIXES)}.")
+    return rows
+
+
+def table(path: Path, audio="path", label="label", speaker="speaker") -> list[dict]:
+    """A CSV file with a column for the audio files (relative to it), the labels and, if there is one, the speakers."""
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    if not lines or not {audio, label} <= lines[0].keys():
+        columns = ", ".join(lines[0]) if lines else "no rows"
+        raise DataError(f"{path} has {columns}; it needs the columns {audio} and {label}, or name yours.")
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        if not line[label]:
+            raise DataError(f"{path}, line {number}, has no {label}; fill it in, or delete the line.")
+        rows.append({"audio": path.parent / line[audio], "label": line[label], "speaker": line.get(speaker) or None})
+    return rows
+
+
+def hub_dataset(name: str, split: str, audio="audio", label="label", speaker="speaker") -> list[dict]:
+    """A data set of the Hub. Its audio is not decoded by `datasets`, which would need FFmpeg."""
+    from datasets import Audio, ClassLabel, load_dataset
+
+    data = load_dataset(name, split=split)
+    if missing := [column for column in (audio, label) if column not in data.column_names]:
+        raise DataError(f"{name} has no column {' or '.join(missing)}, but {', '.join(data.column_names)}; name yours.")
+    data = data.cast_column(audio, Audio(decode=False))
+    kind = data.features[label]
+    rows = []
+    for line in data:
+        text = kind.int2str(line[label]) if isinstance(kind, ClassLabel) else str(line[label])
+        source = line[audio]["bytes"] if line[audio]["bytes"] is not None else line[audio]["path"]
+        rows.append({"audio": source, "label": text, "speaker": str(line[speaker]) if speaker in line else None})
+    return rows
+
+
+def usable(rows: list[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Rows that can be read, each once and with its `length` in seconds; and (file, reason) of the others.
+
+    Lengths come from the files' headers. The same audio under two names, as in RAVDESS's copies, is told by its bytes.
+
+    Raises:
+        DataError: Fewer than two labels are left.
+    """
+    kept, left_out, seen = [], [], {}
+    for row in track(rows, "Reading headers", transient=True):
+        source = row["audio"]
+        name = str(source) if isinstance(source, (str, Path)) else f"{len(source)} bytes"
+        try:
+            data = Path(source).read_bytes() if isinstance(source, (str, Path)) else source
+            info = soundfile.info(source if isinstance(source, (str, Path)) else __import__("io").BytesIO(source))
+        except (OSError, soundfile.SoundFileError) as error:
+            left_out.append((name, f"can't be read: {error}"))
+            continue
+        if not info.frames:
+            left_out.append((name, "holds no samples"))
+            continue
+        if (first := seen.setdefault(hashlib.sha256(data).hexdigest(), name)) != name:
+            left_out.append((name, f"is the same audio as {first}"))
+            continue
+        kept.append(row | {"length": info.frames / info.samplerate})
+    if len(labels := {row["label"] for row in kept}) < 2:
+        raise DataError(f"The data has the labels {sorted(labels)}; a classifier needs at least two.")
+    return kept, left_out
+
+
+def split_by_speaker(rows: list[dict], fold: int = 1, seed: int = 0, is_ravdess: bool = False) -> dict[str, list[dict]]:
+    """`train`, `validation` and `test` rows, no speaker in two of them.
+
+    RAVDESS: the actors of EmoBox's fold are the test; the first man and woman of the next fold are the validation.
+    Other data: a fifth of the speakers are the test, a tenth the validation, drawn by `seed` and `fold`. Without
+    speakers the rows themselves are drawn, with a loud warning.
+
+    Raises:
+        DataError: A speaker is in two splits, a label is missing from training, or there are too few speakers.
+    """
+    if is_ravdess:
+        following = EMOBOX_FOLDS[fold % 6 + 1]
+        man, woman = (next(actor for actor in following if actor % 2 == odd) for odd in (1, 0))
+        parts = {"test": set(EMOBOX_FOLDS[fold]), "validation": {man, woman}}
+        of = {f"{actor:02d}": part for part, actors in parts.items() for actor in actors}
+        splits = {"train": [], "validation": [], "test": []}
+        for row in rows:
+            splits[of.get(row["speaker"], "train")].append(row)
+    else:
+        groups = [row["speaker"] for row in rows]
+        if None in groups:
+            warnings.warn(
+                "THERE ARE NO SPEAKERS in this data: the same voice is in training and test, and the figures will be "
+                "far too good. Name the column of the speakers.",
+                stacklevel=2,
+            )
+            groups = list(range(len(rows)))
+        if len(set(groups)) < 3:
+            raise DataError(f"The data has {len(set(groups))} speakers; a split by speaker needs at least 3.")
+        rest, test = _draw(np.arange(len(rows)), groups, 0.2, seed + fold)
+        train, validation = _draw(rest, groups, 0.125, seed + fold)
+        named = {"train": train, "validation": validation, "test": test}
+        splits = {name: [rows[i] for i in places] for name, places in named.items()}
+    check_splits(splits)
+    return splits
+
+
+def _draw(places, groups, part, seed):
+    chosen = [groups[i] for i in places]
+    first, second = next(GroupShuffleSplit(1, test_size=part, random_state=seed).split(places, groups=chosen))
+    return places[first], places[second]
+
+
+def check_splits(splits: dict[str, list[dict]]) -> None:
+    """Raises a DataError where a speaker is in two splits, or a split has a label that training has not."""
+    of = {}
+    for name, rows in splits.items():
+        if not rows:
+            raise DataError(f"The {name} split is empty; there are too few speakers.")
+        for row in rows:
+            if row["speaker"] is not None and of.setdefault(row["speaker"], name) != name:
+                raise DataError(f"Speaker {row['speaker']} is in {of[row['speaker']]} and in {name}; split by speaker.")
+    known = {row["label"] for row in splits["train"]}
+    for name, rows in splits.items():
+        if strange := {row["label"] for row in rows} - known:
+            raise DataError(
+                f"The {name} split has {', '.join(sorted(strange))}, and training has none; use another fold."
+            )
+        if name == "test" and (absent := known - {row["label"] for row in rows}):
+            warnings.warn(
+                f"The test split has no {', '.join(sorted(absent))}: that recall is not measured.", stacklevel=2
+            )
