@@ -52,7 +52,7 @@ class Phrases(torch.utils.data.Dataset):
         rows = self.texts[index]
         humans = [row for row in rows if not row["voice"].startswith("espeak")]
         others = [row for row in rows if row["voice"].startswith("espeak")]
-        first = humans if humans and generator.random() < 0.75 else others
+        first = humans if not others or (humans and generator.random() < 0.75) else others
         pair = [first[generator.integers(len(first))]]
         rest = [row for row in rows if row is not pair[0]]
         pair.append(rest[generator.integers(len(rest))])

@@ -149,15 +149,15 @@ def usable(rows: list[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
 def split_by_speaker(rows: list[dict], fold: int = 1, seed: int = 0, is_ravdess: bool = False) -> dict[str, list[dict]]:
     """`train`, `validation` and `test` rows, no speaker in two of them.
 
-    RAVDESS: the actors of EmoBox's fold are the test; the first man and woman of the next fold are the validation.
-    Other data: a fifth of the speakers are the test, a tenth the validation, drawn by `seed` and `fold`. Without
-    speakers the rows themselves are drawn, with a loud warning.
+    RAVDESS: the actors of EmoBox's fold are the test; the first man and woman of the following folds are the
+    validation. Other data: a fifth of the speakers are the test, a tenth the validation, drawn by `seed` and `fold`.
+    Without speakers the rows themselves are drawn, with a loud warning.
 
     Raises:
         DataError: A speaker is in two splits, a label is missing from training, or there are too few speakers.
     """
     if is_ravdess:
-        following = EMOBOX_FOLDS[fold % 6 + 1]
+        following = [actor for step in range(1, 6) for actor in EMOBOX_FOLDS[(fold + step - 1) % 6 + 1]]
         man, woman = (next(actor for actor in following if actor % 2 == odd) for odd in (1, 0))
         parts = {"test": set(EMOBOX_FOLDS[fold]), "validation": {man, woman}}
         of = {f"{actor:02d}": part for part, actors in parts.items() for actor in actors}

@@ -1,0 +1,295 @@
+"""Fine-tunes a classifier of labelled speech with Trainer, and measures it on speakers that it never heard.
+
+    python examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT     # EmoBox's 6 folds, on a CPU or a GPU
+    python examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT --fold 1 --steps 20     # a first look
+    python examples/finetune.py crema-d AudioWAV --checkpoint CHECKPOINT --lora --bf16
+    python examples/finetune.py csv clips.csv --checkpoint CHECKPOINT --label-column emotion --speaker-column actor
+    python examples/finetune.py hub USER/DATASET --checkpoint CHECKPOINT
+    accelerate launch --num_processes 2 examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT     # two GPUs
+
+Writes OUTPUT/fold-N (the model that was best on the validation speakers), results.json, report.md and confusion.png.
+A second call goes on where the first one ended. To publish:
+
+    python hub_upload.py OUTPUT/fold-1 --repo-id USER/NAME --metrics OUTPUT/results.json
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import datasets
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from torch.nn import functional as F
+from torchaudio.functional import speed
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import speech_data
+import speech_metrics
+
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification
+from modeling_audio_branch.audio_input import load_audio, pad_batch
+
+console = Console(stderr=True)
+
+
+class Augmentation:
+    """Speed, noise and a lost band, drawn anew for each clip; (L,) samples to (L',)."""
+
+    def __init__(self, rate: int):
+        self.rate = rate
+
+    def __call__(self, samples: torch.Tensor) -> torch.Tensor:
+        chance = torch.rand(6).tolist()
+        if chance[0] < 0.5:
+            samples = speed(samples, self.rate, (0.9, 1.1)[chance[1] < 0.5])[0]
+        if chance[2] < 0.5:
+            noise = torch.randn_like(samples)
+            samples = samples + noise * samples.square().mean().sqrt() * 10 ** (-(10 + 25 * chance[3]) / 20)
+        if chance[4] < 0.3:
+            spectrum = torch.fft.rfft(samples)
+            kept = int(len(spectrum) * (0.4 + 0.6 * chance[5]))  # as through a telephone, or a lossy file
+            samples = torch.fft.irfft(F.pad(spectrum[:kept], (0, len(spectrum) - kept)), len(samples))
+        return samples
+
+
+def make_dataset(rows: list[dict], labels: list[str], rate: int, augment: bool = False) -> datasets.Dataset:
+    """Rows for `Collator`. Their `length` in samples comes from the headers, so that grouping by it reads no audio."""
+    columns = {
+        "path": [None if isinstance(row["audio"], bytes) else str(row["audio"]) for row in rows],
+        "bytes": [row["audio"] if isinstance(row["audio"], bytes) else None for row in rows],
+        "labels": [labels.index(row["label"]) for row in rows],
+        "length": [int(rate * row["length"]) for row in rows],
+        "augment": [augment] * len(rows),
+    }
+    return datasets.Dataset.from_dict(columns)
+
+
+class Collator:
+    """Decodes, augments and pads: raw audio (B, L), its mask (B, L), and labels (B,)."""
+
+    def __init__(self, rate: int):
+        self.rate, self.augmentation = rate, Augmentation(rate)
+
+    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        waves = [load_audio(item["bytes"] or item["path"], self.rate) for item in items]
+        waves = [self.augmentation(wave) if item["augment"] else wave for wave, item in zip(waves, items, strict=True)]
+        waveform, mask = pad_batch(waves)
+        mask = torch.ones_like(waveform, dtype=torch.bool) if mask is None else mask
+        labels = torch.tensor([item["labels"] for item in items])
+        return {"input_features": waveform, "attention_mask": mask, "labels": labels}
+
+
+class SpeechTrainer(Trainer):
+    """Class weights, label smoothing, and learning rates that fall towards the input."""
+
+    def __init__(self, *arguments, class_weights=None, layer_decay=1.0, **kwargs):
+        super().__init__(*arguments, **kwargs)
+        self.class_weights, self.layer_decay = class_weights, layer_decay
+
+    def compute_loss(self, model, inputs, return_outputs=False, **_):
+        labels = inputs["labels"]
+        out = model(**{name: value for name, value in inputs.items() if name != "labels"})
+        smoothing = self.args.label_smoothing_factor if model.training else 0.0
+        losses = F.cross_entropy(out.logits.float(), labels, label_smoothing=smoothing, reduction="none")
+        if self.class_weights is not None:
+            # Not divided by the weights of the batch: so batches can be accumulated, and are what one large one is.
+            losses = losses * self.class_weights.to(losses.device)[labels]
+        loss = losses.mean()
+        return (loss, out) if return_outputs else loss
+
+    def create_optimizer(self, model=None):
+        """AdamW over all parameters, also those that are thawed later."""
+        if self.optimizer is None:
+            groups = layer_groups(self.model, self.args.learning_rate, self.layer_decay, self.args.weight_decay)
+            self.optimizer = torch.optim.AdamW(groups)
+        return self.optimizer
+
+
+def layer_groups(model, learning_rate: float, decay: float, weight_decay: float) -> list[dict]:
+    """Parameter groups whose rate shrinks by `decay` with each layer towards the input (Howard and Ruder 2018)."""
+    num_layers = model.config.num_layers
+    groups = {}
+    for name, parameter in model.named_parameters():
+        depth = num_layers + 1
+        if "encoder." in name:
+            depth = int(name.split("layers.")[1].split(".")[0]) + 1 if "layers." in name else 0
+        weight = 0.0 if parameter.ndim < 2 else weight_decay
+        groups.setdefault((depth, weight), []).append(parameter)
+    return [
+        {"params": parameters, "lr": learning_rate * decay ** (num_layers + 1 - depth), "weight_decay": weight}
+        for (depth, weight), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+class Thaw(TrainerCallback):
+    """Trains the frozen encoder from this epoch on."""
+
+    def __init__(self, epoch: float):
+        self.epoch = epoch
+
+    def on_step_begin(self, arguments, state, control, model=None, **_):
+        if state.epoch >= self.epoch and model.base_model.frozen_modules:
+            model.unfreeze("encoder")
+
+
+def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
+    """Trains on one fold; returns the test rows and the labels (N,) that the model gave them."""
+    splits = speech_data.split_by_speaker(rows, fold, seed, is_ravdess)
+    set_seed(seed)
+    names = {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
+    names["label2id"] = {name: index for index, name in enumerate(labels)}
+    model = AudioBranchForAudioClassification.from_pretrained(settings["checkpoint"], **names)
+    rate = model.config.sample_rate
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    callbacks = []
+    if settings["freeze_epochs"] != 0:
+        model.freeze("encoder")
+        if settings["freeze_epochs"] > 0 and not settings["lora"]:
+            callbacks.append(Thaw(settings["freeze_epochs"]))
+    base = model
+    if settings["lora"]:
+        from peft import LoraConfig, get_peft_model
+
+        model.freeze("encoder")
+        whole = ["audio_branch.pooling", "audio_branch.projection", "classifier"]
+        model = get_peft_model(
+            model, LoraConfig(target_modules=r".*\.encoder\..*\.(qkv_proj|o_proj)", modules_to_save=whole)
+        )
+    weights = None
+    if settings["class_weights"]:
+        counts = np.bincount([labels.index(row["label"]) for row in splits["train"]], minlength=len(labels))
+        weights = torch.tensor(len(splits["train"]) / (len(labels) * counts), dtype=torch.float32)
+    data = {
+        name: make_dataset(part, labels, rate, settings["augment"] and name == "train") for name, part in splits.items()
+    }
+    training = output / "training"
+    trainer = SpeechTrainer(
+        model,
+        TrainingArguments(
+            str(training),
+            num_train_epochs=settings["epochs"],
+            max_steps=settings["steps"],
+            per_device_train_batch_size=settings["batch_size"],
+            per_device_eval_batch_size=settings["batch_size"],
+            gradient_accumulation_steps=settings["accumulate"],
+            gradient_checkpointing=settings["checkpointing"],
+            learning_rate=settings["learning_rate"],
+            weight_decay=0.01,
+            warmup_steps=0.1,
+            label_smoothing_factor=settings["label_smoothing"],
+            bf16=settings["bf16"],
+            train_sampling_strategy="group_by_length",
+            length_column_name="length",
+            eval_strategy="epoch",
+            save_strategy="epoch",
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model="UA",
+            logging_steps=10,
+            remove_unused_columns=False,
+            ddp_find_unused_parameters=False,
+            label_names=["labels"],
+            report_to="none",
+            seed=seed,
+            use_cpu=not torch.cuda.is_available(),
+        ),
+        Collator(rate),
+        data["train"],
+        data["validation"],
+        processing_class=extractor,
+        compute_metrics=lambda made: speech_metrics.figures(made.label_ids, made.predictions.argmax(-1)),
+        callbacks=callbacks,
+        class_weights=weights,
+        layer_decay=settings["layer_decay"],
+    )
+    trainer.train(resume_from_checkpoint=any(training.glob("checkpoint-*")))
+    trainer.args.train_sampling_strategy = "random"  # grouping by length shuffles what is evaluated, too
+    made = trainer.predict(data["test"])
+    if made.label_ids.tolist() != data["test"]["labels"][:]:
+        raise RuntimeError("Trainer gave its predictions in another order than the test clips.")
+    final = model.merge_and_unload() if settings["lora"] else base
+    if trainer.is_world_process_zero():
+        final.save_pretrained(output)
+        extractor.save_pretrained(output)
+    return splits["test"], made.predictions.argmax(-1)
+
+
+LOADERS = {"ravdess": speech_data.ravdess, "crema-d": speech_data.crema_d, "folder": speech_data.audio_folder}
+
+
+def main(
+    kind: Annotated[str, typer.Argument(help="ravdess, crema-d, folder, csv or hub.")],
+    source: Annotated[str, typer.Argument(help="The folder, the file, or the name of the data set.")],
+    checkpoint: Annotated[str, typer.Option(help="Audio Branch checkpoint to begin from: a folder or a Hub id.")],
+    output: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("outputs/finetune"),
+    fold: Annotated[int, typer.Option(help="1 to 6; 0 for all.")] = 0,
+    epochs: float = 20,
+    steps: Annotated[int, typer.Option(help="In place of epochs.")] = -1,
+    batch_size: int = 16,
+    accumulate: Annotated[int, typer.Option(help="Batches for one step.")] = 1,
+    learning_rate: float = 3e-4,
+    layer_decay: Annotated[float, typer.Option(help="Learning rate of a layer by that of the next.")] = 0.8,
+    freeze_epochs: Annotated[float, typer.Option(help="The encoder is frozen so long; -1 is always.")] = 1,
+    lora: Annotated[bool, typer.Option("--lora", help="Train adapters of the frozen encoder's attention.")] = False,
+    class_weights: Annotated[bool, typer.Option(help="Weigh rare labels more.")] = True,
+    label_smoothing: float = 0.1,
+    augment: Annotated[bool, typer.Option(help="Speed, noise, lost bands.")] = True,
+    bf16: bool = False,
+    checkpointing: Annotated[bool, typer.Option(help="Compute activations twice, to save memory.")] = False,
+    seed: int = 0,
+    split: Annotated[str, typer.Option(help="Of a data set of the Hub.")] = "train",
+    audio_column: str | None = None,
+    label_column: str = "label",
+    speaker_column: str = "speaker",
+    dataset_license: Annotated[str, typer.Option(help="Of the data, for results.json.")] = "unknown",
+):
+    """Fine-tune on labelled speech, and write the figures on unheard speakers."""
+    try:
+        columns = {"label": label_column, "speaker": speaker_column}
+        if kind in LOADERS:
+            rows = LOADERS[kind](Path(source))
+        elif kind == "csv":
+            rows = speech_data.table(Path(source), audio_column or "path", **columns)
+        elif kind == "hub":
+            rows = speech_data.hub_dataset(source, split, audio_column or "audio", **columns)
+        else:
+            raise speech_data.DataError(f"{kind!r} is no kind of data; give {', '.join(LOADERS)}, csv or hub.")
+        if not 0 <= fold <= 6:
+            raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to 6, or 0 for all.")
+        rows, left_out = speech_data.usable(rows)
+        for name, reason in left_out:
+            console.print(f"Left out: {name} {reason}.", markup=False)
+        labels = sorted({row["label"] for row in rows})
+        names = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
+        names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "bf16", "checkpointing")
+        given = locals()
+        settings = {name: given[name] for name in names}
+        right, made, speakers = [], [], []
+        folds = [fold] if fold else range(1, 7)
+        for each in folds:
+            tested, predicted = train_fold(
+                rows, labels, each, seed, kind == "ravdess", settings, output / f"fold-{each}"
+            )
+            right += [labels.index(row["label"]) for row in tested]
+            speakers += [row["speaker"] for row in tested]
+            made += predicted.tolist()
+    except speech_data.DataError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else "random splits by speaker"
+    name = {"ravdess": "RAVDESS speech", "crema-d": "CREMA-D"}.get(kind, Path(source).name)
+    data = {"name": name, "license": dataset_license}
+    about = {"dataset": data, "training_data": data, "folds": len(folds), "seeds": [seed], "settings": settings}
+    about["protocol"] = f"{split_by}, fold {', '.join(map(str, folds))}; the best epoch on other validation speakers"
+    results = speech_metrics.write_report(output, right, made, speakers, labels, about)
+    for metric, numbers in results["metrics"].items():
+        console.print(f"{metric}: {numbers['value']:.3f} ({numbers['low']:.3f} to {numbers['high']:.3f})")
+    console.print(f"Written to {output / 'report.md'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
