@@ -104,7 +104,36 @@ def info_nce(segment_features: torch.Tensor, temperature: float = TEMPERATURE) -
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
+class LikeBatches(torch.utils.data.Sampler):
+    """Batches of one language and of like lengths: neither may tell the right partner from the wrong ones."""
+
+    def __init__(self, dataset: Phrases, batch_size: int):
+        self.texts, self.batch_size = dataset.texts, batch_size
+        self.languages = sorted({clips[0]["language"] for clips in self.texts})
+
+    def __iter__(self):
+        batches = []
+        for language in self.languages:
+            places = [place for place, clips in enumerate(self.texts) if clips[0]["language"] == language]
+            lengths = torch.tensor([self.texts[place][0]["length"] for place in places]).log()
+            order = (lengths + 0.1 * torch.randn(len(places))).argsort().tolist()
+            blocks = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+            batches += [[places[i] for i in block] for block in blocks if len(block) == self.batch_size]
+        return iter([batches[i] for i in torch.randperm(len(batches)).tolist()])
+
+    def __len__(self):
+        counts = [sum(clips[0]["language"] == language for clips in self.texts) for language in self.languages]
+        return sum(count // self.batch_size for count in counts)
+
+
 class PhraseTrainer(Trainer):
+    def get_train_dataloader(self):
+        batches = LikeBatches(self.train_dataset, self.args.train_batch_size)
+        loader = torch.utils.data.DataLoader(
+            self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator, num_workers=1
+        )
+        return self.accelerator.prepare(loader)
+
     def compute_loss(self, model, inputs, return_outputs=False, **_):
         out = model(**inputs)
         loss = info_nce(out.segment_features)
@@ -194,8 +223,6 @@ def main():
             save_steps=100,
             save_total_limit=1,
             remove_unused_columns=False,
-            dataloader_num_workers=1,
-            dataloader_drop_last=True,
             seed=arguments.seed,
             report_to="none",
             use_cpu=not torch.cuda.is_available(),
