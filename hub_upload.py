@@ -58,18 +58,9 @@ PARTS = ["config.json", "preprocessor_config.json", "README.md", "LICENSE", "req
 READ = re.compile("|".join([*map(re.escape, [*PARTS, ".gitattributes"]), WEIGHTS.pattern, CODE.pattern]))
 # What training leaves there, and is never sent.
 TRAINING = [
-    *(
-        r"checkpoint-\d+",
-        "runs",
-        "logs",
-        r"\.git",
-        r"\.cache",
-        "__pycache__",
-        r"\.eval_results",
-        r"(\w+_)?results\.json",
-    ),
+    *(r"checkpoint-\d+", "training", "runs", "logs", r"\.git", r"\.cache", "__pycache__", r"\.eval_results"),
     *(r"training_args\.bin", r"optimizer\.(pt|bin)", r"(scheduler|scaler)\.pt", r"rng_state(_\d+)?\.pth"),
-    r"trainer_state\.json",
+    *(r"trainer_state\.json", r"(\w+_)?results\.json"),
 ]
 LEFT_OUT = re.compile("|".join(TRAINING))
 WRITTEN_BY_TRANSFORMERS = {

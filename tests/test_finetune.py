@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from speech_data import EMOBOX_FOLDS, EMOTIONS, DataError
 
+from hub_upload import check_checkpoint
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.model_card import read_results
 
@@ -247,6 +248,7 @@ def test_the_recipe_trains_reports_and_leaves_a_checkpoint_that_loads_anywhere(o
     results = read_results(tmp_path / "out" / "results.json")
     assert results["clips"] == 32 and set(results["accuracy_by_speaker"]) == {"04", "10", "12", "14"}
     assert np.sum(results["confusion"]) == 32 and results["labels"] == sorted(EMOTIONS.values())
+    assert check_checkpoint(tmp_path / "out" / "fold-2") == ["training"]  # and may be published
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 5000
     assert "unweighted_accuracy" in results["metrics"] and "UA" in (tmp_path / "out" / "report.md").read_text()
     if "--lora" not in options:
