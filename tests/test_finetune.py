@@ -19,6 +19,7 @@ from conftest import make_model, tiny_config
 from fresh_process import run_fresh
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from speech_data import EMOBOX_FOLDS, EMOTIONS, DataError
 
 from hub_upload import check_checkpoint
@@ -300,3 +301,18 @@ def test_data_of_the_hub_is_not_decoded_by_datasets(ravdess, tmp_path):
     assert all(abs(length - header) <= 1 for length, header in lengths) and batch["labels"].tolist() == [0, 1, 0, 1]
     with pytest.raises(DataError, match="no column emotion"), warnings.catch_warnings():
         speech_data.hub_dataset(str(tmp_path / "data"), "train", label="emotion")
+
+
+def test_a_run_that_goes_on_equals_one_that_went_through(ravdess, checkpoint, tmp_path):
+    arguments = ("ravdess", ravdess, "--checkpoint", checkpoint, "--fold", 1, "--steps", 10, "--batch-size", 32)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    done = command(*arguments, "--output", straight, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shutil.copytree(straight, broken)
+    for made in (*broken.glob("fold-1/training/checkpoint-10"), broken / "fold-1" / "model.safetensors"):
+        shutil.rmtree(made) if made.is_dir() else made.unlink()  # as if it had been killed after the first epoch
+    assert [path.name for path in broken.glob("fold-1/training/checkpoint-*")] == ["checkpoint-5"]
+    done = command(*arguments, "--output", broken, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    through, resumed = (load_file(folder / "fold-1" / "model.safetensors") for folder in (straight, broken))
+    assert all(torch.equal(resumed[name], value) for name, value in through.items())
