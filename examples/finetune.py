@@ -262,7 +262,7 @@ def main(
             raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to 6, or 0 for all.")
         rows, left_out = speech_data.usable(rows)
         for name, reason in left_out:
-            console.print(f"Left out: {name} {reason}.", markup=False)
+            console.print(f"Left out: {name} {reason}.", markup=False, soft_wrap=True)
         labels = sorted({row["label"] for row in rows})
         names = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
         names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "bf16", "checkpointing")
@@ -288,7 +288,7 @@ def main(
     results = speech_metrics.write_report(output, right, made, speakers, labels, about)
     for metric, numbers in results["metrics"].items():
         console.print(f"{metric}: {numbers['value']:.3f} ({numbers['low']:.3f} to {numbers['high']:.3f})")
-    console.print(f"Written to {output / 'report.md'}")
+    console.print(f"Written to {output / 'report.md'}", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

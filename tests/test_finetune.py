@@ -245,7 +245,7 @@ def test_the_recipe_trains_reports_and_leaves_a_checkpoint_that_loads_anywhere(o
     arguments = ("ravdess", ravdess, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--fold", 2)
     done = command(*arguments, "--batch-size", 32, "--freeze-epochs", 0, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "03-01-01-01-02-01-01.wav can't be read" in done.stderr.replace("\n", " ").replace("  ", " ")
+    assert "03-01-01-01-02-01-01.wav can't be read" in done.stderr
     results = read_results(tmp_path / "out" / "results.json")
     assert results["clips"] == 32 and set(results["accuracy_by_speaker"]) == {"04", "10", "12", "14"}
     assert np.sum(results["confusion"]) == 32 and results["labels"] == sorted(EMOTIONS.values())
