@@ -25,8 +25,8 @@ from torchaudio.transforms import MFCC
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import PAIRS, RATE, decode, test_pairs, trim
-from pretrain_phrases import embed, similarity
+from phrases_data import PAIRS, RATE, test_pairs
+from pretrain_phrases import embed, found, read, similarity
 
 from modeling_audio_branch import AudioBranchModel
 
@@ -69,8 +69,7 @@ def warping_scores(first: list[np.ndarray], second: list[np.ndarray]) -> torch.T
 
 def measure(scores: torch.Tensor, seed: int = 0) -> dict:
     """R@1 and R@5 in percent of scores (N, N), whose diagonal is right, with 95 % intervals over the N phrases."""
-    directions = (scores, scores.T)
-    hits = {k: sum((d > d.diagonal()[:, None]).sum(1).lt(k).float() for d in directions) / 2 for k in (1, 5)}
+    hits = {k: found(scores, k) for k in (1, 5)}
     draws = torch.randint(len(scores), (1000, len(scores)), generator=torch.Generator().manual_seed(seed))
     result = {"N": len(scores)}
     for k, hit in hits.items():
@@ -82,10 +81,10 @@ def measure(scores: torch.Tensor, seed: int = 0) -> dict:
 def load(language: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     sides = ([], [])
     for paths in test_pairs(language):
-        clips = [trim(decode(path)) for path in paths]
+        clips = [read(path) for path in paths]
         if min(map(len, clips)) >= 0.1 * RATE:
             for side, clip in zip(sides, clips, strict=True):
-                side.append(clip / np.abs(clip).max())
+                side.append(clip)
     return sides
 
 

@@ -1,13 +1,15 @@
 """Installs the recordings that the default checkpoint is trained and tested on, and renders their texts with espeak-ng.
 
     pip install av espeakng-loader
-    python examples/phrases_data.py            # 0.4 GB of Debian packages, 15 minutes, 1 GB in data/phrases
+    python examples/phrases_data.py            # 0.4 GB of Debian packages, 15 minutes, 1.5 GB in data/phrases
 
 Writes `train.npy`, all clips one behind the other at 8 kHz in int16, and `index.json`, a row for each: its place, its
 text's number, language and voice. Training: human recordings of GPL-2 packages with their transcripts (Fish Fillets in
-Czech and Dutch, Tux Paint in Romanian, Russian, French, Spanish and Bulgarian) and renderings of the same texts. Test:
-phrases that two people have recorded for the asterisk telephone exchange, whose licences keep them out of training.
-Finished steps are not repeated.
+Czech and Dutch, Tux Paint in Romanian, Russian, French, Spanish and Bulgarian), renderings of the same texts, and
+renderings of single words and pairs of words from the dialogues of Fish Fillets in ten languages. Test: phrases that
+two people have recorded for the asterisk telephone exchange, whose licences keep them out of training. No Italian
+text, and no rendering of one, is among the training clips. Settings are chosen on Kajongg's recordings, in which four
+people say the same 42 phrases, in each of two languages. Finished steps are not repeated.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from modeling_audio_branch.audio_input import load_audio
 RATE = 8000  # Hz: half of the recordings are telephone speech
 DATA = Path(__file__).parents[1] / "data"
 TRAINING = ["fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl", "tuxpaint-stamps-default"]
+DEVELOPMENT = "kajongg"  # four people, in each of two languages, say the 42 names of a game
 TEST = [
     *("asterisk-core-sounds-it-g722", "asterisk-prompt-it-menardi-wav", "asterisk-core-sounds-fr-g722"),
     *("asterisk-prompt-fr-armelle", "asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
@@ -39,7 +42,8 @@ PAIRS = {  # the language, and two packages in which two people say the same phr
     "es": ("asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
 }
 STAMP_LANGUAGES = ("ro", "ru", "fr", "es", "bg")  # whose texts were found to match the recordings
-VARIANTS = ["", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5"]
+WORD_LANGUAGES = ("cs", "de", "en", "es", "fr", "nl", "pl", "ru", "sl", "sv")
+UNLIKE_SPEECH = re.compile("whisper|robo|croak|demonic|tweaky|storm", re.IGNORECASE)  # of espeak-ng's voices
 SHORTEST, LONGEST = 0.3, 6.5  # seconds, after trimming
 
 
@@ -105,6 +109,24 @@ def transcripts(root: Path) -> list[tuple[Path, str, str, str]]:
     return sorted(found)
 
 
+def words(root: Path, number: int, generator: random.Random) -> list[tuple[str, str]]:
+    """(text, language): so many words and pairs of neighbouring words of each language's dialogues."""
+    found = []
+    for language in WORD_LANGUAGES:
+        singles, pairs = set(), set()
+        for script in (root / "fillets-ng-data").rglob(f"dialogs_{language}.lua"):
+            # The English text stands in the first line of each entry, the others in the second.
+            pattern = r'dialogId\("[^"]+", "[^"]*", "(.*?)"\)' if language == "en" else r'dialogStr\("(.*?)"\)'
+            for text in re.findall(pattern, script.read_text(encoding="utf-8"), re.DOTALL):
+                parts = re.findall(r"[^\W\d_]{2,}", text.lower())
+                singles.update(parts)
+                pairs.update(map(" ".join, zip(parts, parts[1:], strict=False)))
+        for choices, share in ((singles, 0.6), (pairs, 0.4)):
+            chosen = generator.sample(sorted(choices), min(len(choices), round(share * number)))
+            found += [(text, language) for text in chosen]
+    return found
+
+
 class Espeak:
     """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz."""
 
@@ -113,6 +135,10 @@ class Espeak:
 
         self.library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = espeakng_loader.get_data_path().encode()
+        self.variants = [""]
+        for path in sorted((Path(data.decode()) / "voices" / "!v").iterdir()):
+            if not UNLIKE_SPEECH.search(path.name):
+                self.variants.append(f"+{path.name}")
         self.rate = self.library.espeak_Initialize(2, 0, data, 0)  # 2: synchronous, to a callback
         self.blocks = []
         kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -147,12 +173,24 @@ def test_pairs(language: str) -> list[tuple[Path, Path]]:
     return [(sides[0][name], sides[1][name]) for name in shared if not name.startswith("silence/")]
 
 
+def development_phrases() -> list[list[list[Path]]]:
+    """For each language, for each person, the recordings of the phrases that all four people say, in one order."""
+    voices = DATA / "root" / DEVELOPMENT / "usr/share/kajongg/voices"
+    languages = []
+    for folder in (voices, voices / "de"):
+        people = [folder / name for name in ("female1", "female2", "male1", "male2")]
+        names = sorted(set.intersection(*({path.name for path in person.glob("*.ogg")} for person in people)))
+        languages.append([[person / name for name in names] for person in people])
+    return languages
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--renderings", type=int, default=3, help="espeak-ng voices for each text")
+    parser.add_argument("--renderings", type=int, default=4, help="espeak-ng voices for each text")
+    parser.add_argument("--words", type=int, default=1500, help="texts of one or two words in each language")
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    install(TRAINING + TEST, DATA / "root")
+    install([*TRAINING, DEVELOPMENT, *TEST], DATA / "root")
     target = DATA / "phrases"
     target.mkdir(parents=True, exist_ok=True)
     if (target / "index.json").exists():
@@ -174,6 +212,11 @@ def main():
         place += len(samples)
         return True
 
+    def render(text, language):
+        for variant in generator.sample(espeak.variants, arguments.renderings):
+            speed, pitch = generator.randint(110, 240), generator.randint(20, 80)
+            keep(espeak.say(text, language + variant, speed, pitch), text, language, f"espeak{variant}")
+
     for path, text, language, voice in track(transcripts(DATA / "root"), "Decoding and rendering"):
         try:
             samples = decode(path)
@@ -183,11 +226,10 @@ def main():
         is_new = (language, text) not in numbers
         if not keep(samples, text, language, voice):
             skipped += 1
-            continue
-        for variant in generator.sample(VARIANTS, arguments.renderings) if is_new else []:
-            speed, pitch = generator.randint(130, 220), generator.randint(25, 75)
-            rendered = espeak.say(text, language + variant, speed, pitch)
-            keep(rendered, text, language, f"espeak{variant}")
+        elif is_new:
+            render(text, language)
+    for text, language in track(words(DATA / "root", arguments.words, generator), "Rendering words"):
+        render(text, language)
     np.save(target / "train.npy", np.concatenate(clips))
     (target / "index.json").write_text(json.dumps(rows))
     humans = [row for row in rows if not row["voice"].startswith("espeak")]
