@@ -6,7 +6,8 @@
 Italian was in no training data. R@1 and R@5 in percent over both directions, on all phrases that both people recorded,
 and on up to 200 of them under 3 s (the same for all methods), on which dynamic time warping is feasible; the interval
 is a 95 % bootstrap over phrases. Recordings are trimmed by their energy for all methods alike. Baselines: chance, the
-mean cosine of 8 segments of mean-free MFCCs, and dynamic time warping of 39 MFCCs (with deltas), normalised by length.
+mean cosine of 8 segments of MFCCs, and dynamic time warping of MFCCs by their cosine distance, normalised by length:
+the best of eight kinds (with or without c0 and equal variances, Euclid's distance) on these test pairs themselves.
 """
 
 import argparse
@@ -32,11 +33,12 @@ from modeling_audio_branch import AudioBranchModel
 
 
 def mfcc(clip: np.ndarray) -> torch.Tensor:
-    """39 mean- and variance-normalised coefficients (T, 39): 13 MFCCs below 3.6 kHz with two deltas."""
+    """Unit vectors (T, 39): 13 mean-free MFCCs below 3.6 kHz, with two deltas."""
     settings = {"n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
     coefficients = MFCC(RATE, 13, melkwargs=settings)(torch.from_numpy(clip))
-    all_three = torch.cat([coefficients, compute_deltas(coefficients), compute_deltas(compute_deltas(coefficients))])
-    return F.layer_norm(all_three, all_three.shape[-1:]).T
+    deltas = compute_deltas(coefficients)
+    all_three = torch.cat([coefficients - coefficients.mean(1, keepdim=True), deltas, compute_deltas(deltas)])
+    return F.normalize(all_three.T, dim=-1)
 
 
 def mfcc_segments(clip: np.ndarray) -> torch.Tensor:
@@ -46,7 +48,7 @@ def mfcc_segments(clip: np.ndarray) -> torch.Tensor:
 
 def warping_cost(query: torch.Tensor, keys: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Cost (K,) of the best warping of (T, D) onto each of the padded keys (K, U, D), by the sum of the lengths."""
-    distance = torch.cdist(query.expand(len(keys), -1, -1), keys).permute(1, 2, 0).numpy()  # (T, U, K)
+    distance = 1 - torch.einsum("td,kud->tuk", query, keys).numpy()  # (T, U, K)
     steps, width, count = distance.shape
     total = np.full((width + 1, count), np.inf)
     total[0] = 0.0

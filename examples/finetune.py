@@ -226,7 +226,7 @@ def main(
     source: Annotated[str, typer.Argument(help="The folder, the file, or the name of the data set.")],
     checkpoint: Annotated[str, typer.Option(help="Audio Branch checkpoint to begin from: a folder or a Hub id.")],
     output: Annotated[Path, typer.Option(help="Where everything is written.")] = Path("outputs/finetune"),
-    fold: Annotated[int, typer.Option(help="1 to 6; 0 for all.")] = 0,
+    fold: Annotated[int, typer.Option(help="1 to 6 (fewer with few speakers); 0 for all.")] = 0,
     epochs: float = 20,
     steps: Annotated[int, typer.Option(help="In place of epochs.")] = -1,
     batch_size: int = 16,
@@ -258,18 +258,19 @@ def main(
             rows = speech_data.hub_dataset(source, split, audio_column or "audio", **columns)
         else:
             raise speech_data.DataError(f"{kind!r} is no kind of data; give {', '.join(LOADERS)}, csv or hub.")
-        if not 0 <= fold <= 6:
-            raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to 6, or 0 for all.")
         rows, left_out = speech_data.usable(rows)
         for name, reason in left_out:
             console.print(f"Left out: {name} {reason}.", markup=False, soft_wrap=True)
+        count = speech_data.count_folds(rows)
+        if not 0 <= fold <= count:
+            raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to {count}, or 0 for all.")
         labels = sorted({row["label"] for row in rows})
         names = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
         names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "bf16", "checkpointing")
         given = locals()
         settings = {name: given[name] for name in names}
         right, made, speakers = [], [], []
-        folds = [fold] if fold else range(1, 7)
+        folds = [fold] if fold else range(1, count + 1)
         for each in folds:
             tested, predicted = train_fold(
                 rows, labels, each, seed, kind == "ravdess", settings, output / f"fold-{each}"
@@ -280,7 +281,7 @@ def main(
     except speech_data.DataError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else "random splits by speaker"
+    split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else "speakers parted at random"
     name = {"ravdess": "RAVDESS speech", "crema-d": "CREMA-D"}.get(kind, Path(source).name)
     data = {"name": name, "license": dataset_license}
     about = {"dataset": data, "training_data": data, "folds": len(folds), "seeds": [seed], "settings": settings}

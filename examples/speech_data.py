@@ -5,13 +5,14 @@ Every loader gives rows {"audio": path or bytes, "label": str, "speaker": str or
 
 import csv
 import hashlib
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from rich.progress import track
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 EMOTIONS = dict(enumerate("neutral calm happy sad angry fearful disgust surprised".split(), start=1))  # of RAVDESS
 CREMA_EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
@@ -109,7 +110,9 @@ def hub_dataset(name: str, split: str, audio="audio", label="label", speaker="sp
     data = data.cast_column(audio, Audio(decode=False))
     kind = data.features[label]
     rows = []
-    for line in data:
+    for number, line in enumerate(data):
+        if line[label] is None or line[label] == -1:  # how data sets say that there is none
+            raise DataError(f"{name}, row {number}, has no {label}; filter such rows out, or use another split.")
         text = kind.int2str(line[label]) if isinstance(kind, ClassLabel) else str(line[label])
         source = line[audio]["bytes"] if line[audio]["bytes"] is not None else line[audio]["path"]
         rows.append({"audio": source, "label": text, "speaker": str(line[speaker]) if speaker in line else None})
@@ -127,10 +130,10 @@ def usable(rows: list[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
     kept, left_out, seen = [], [], {}
     for row in track(rows, "Reading headers", transient=True):
         source = row["audio"]
-        name = str(source) if isinstance(source, (str, Path)) else f"{len(source)} bytes"
+        name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
         try:
-            data = Path(source).read_bytes() if isinstance(source, (str, Path)) else source
-            info = soundfile.info(source if isinstance(source, (str, Path)) else __import__("io").BytesIO(source))
+            data = source if isinstance(source, bytes) else Path(source).read_bytes()
+            info = soundfile.info(io.BytesIO(data))
         except (OSError, soundfile.SoundFileError) as error:
             left_out.append((name, f"can't be read: {error}"))
             continue
@@ -146,12 +149,22 @@ def usable(rows: list[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
     return kept, left_out
 
 
+def count_folds(rows: list[dict]) -> int:
+    """6, or fewer where there are fewer speakers; rows without a speaker count as one each."""
+    return min(6, len(set(_groups(rows))))
+
+
+def _groups(rows: list[dict]) -> list:
+    known = all(row["speaker"] is not None for row in rows)
+    return [row["speaker"] if known else place for place, row in enumerate(rows)]
+
+
 def split_by_speaker(rows: list[dict], fold: int = 1, seed: int = 0, is_ravdess: bool = False) -> dict[str, list[dict]]:
-    """`train`, `validation` and `test` rows, no speaker in two of them.
+    """`train`, `validation` and `test` rows of fold 1, 2, ..., no speaker in two of them.
 
     RAVDESS: the actors of EmoBox's fold are the test; the first man and woman of the following folds are the
-    validation. Other data: a fifth of the speakers are the test, a tenth the validation, drawn by `seed` and `fold`.
-    Without speakers the rows themselves are drawn, with a loud warning.
+    validation. Other data: the folds part the speakers, so that each is tested once; of the others, an eighth are the
+    validation. `seed` draws both. Without speakers the rows themselves are drawn, with a loud warning.
 
     Raises:
         DataError: A speaker is in two splits, a label is missing from training, or there are too few speakers.
@@ -165,28 +178,23 @@ def split_by_speaker(rows: list[dict], fold: int = 1, seed: int = 0, is_ravdess:
         for row in rows:
             splits[of.get(row["speaker"], "train")].append(row)
     else:
-        groups = [row["speaker"] for row in rows]
-        if None in groups:
+        groups = np.array(_groups(rows))
+        if any(row["speaker"] is None for row in rows):
             warnings.warn(
                 "THERE ARE NO SPEAKERS in this data: the same voice is in training and test, and the figures will be "
                 "far too good. Name the column of the speakers.",
                 stacklevel=2,
             )
-            groups = list(range(len(rows)))
-        if len(set(groups)) < 3:
-            raise DataError(f"The data has {len(set(groups))} speakers; a split by speaker needs at least 3.")
-        rest, test = _draw(np.arange(len(rows)), groups, 0.2, seed + fold)
-        train, validation = _draw(rest, groups, 0.125, seed + fold)
+        if (count := count_folds(rows)) < 3:
+            raise DataError(f"The data has {count} speakers; a split by speaker needs at least 3.")
+        folds = GroupKFold(count, shuffle=True, random_state=seed).split(rows, groups=groups)
+        rest, test = [*folds][fold - 1]
+        inner = GroupShuffleSplit(1, test_size=0.125, random_state=seed).split(rest, groups=groups[rest])
+        train, validation = (rest[places] for places in next(inner))
         named = {"train": train, "validation": validation, "test": test}
         splits = {name: [rows[i] for i in places] for name, places in named.items()}
     check_splits(splits)
     return splits
-
-
-def _draw(places, groups, part, seed):
-    chosen = [groups[i] for i in places]
-    first, second = next(GroupShuffleSplit(1, test_size=part, random_state=seed).split(places, groups=chosen))
-    return places[first], places[second]
 
 
 def check_splits(splits: dict[str, list[dict]]) -> None:

@@ -85,15 +85,20 @@ def test_the_folds_of_emobox_test_every_actor_once_and_no_actor_is_in_two_splits
     assert sorted(tested) == [f"{actor:02d}" for actor in range(1, 25)]
 
 
-@given(st.lists(st.sampled_from("abcdefghij"), min_size=30, max_size=60), st.integers(1, 6), st.integers(0, 3))
-def test_no_speaker_of_other_data_is_in_two_splits(speakers, fold, seed):
-    rows = [{"label": "xy"[place % 2], "speaker": each} for place, each in enumerate(speakers)]
-    try:
-        splits = speech_data.split_by_speaker(rows, fold, seed)
-    except DataError:  # too few speakers
+@given(st.lists(st.sampled_from("abcdefghij"), min_size=30, max_size=60), st.integers(0, 3))
+def test_every_speaker_of_other_data_is_tested_once_and_none_is_in_two_splits(speakers, seed):
+    rows = [{"label": "x", "speaker": each} for each in speakers]
+    if speech_data.count_folds(rows) < 3:
+        with pytest.raises(DataError, match="at least 3"):
+            speech_data.split_by_speaker(rows)
         return
-    parts = [{row["speaker"] for row in part} for part in splits.values()]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == len(set(speakers))
+    tested = []
+    for fold in range(1, speech_data.count_folds(rows) + 1):
+        splits = speech_data.split_by_speaker(rows, fold, seed)
+        parts = {name: {row["speaker"] for row in part} for name, part in splits.items()}
+        assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == len(set(speakers))
+        tested += parts["test"]
+    assert sorted(tested) == sorted(set(speakers))
 
 
 def test_data_without_speakers_warns_loudly_and_bad_splits_are_refused():
@@ -299,6 +304,11 @@ def test_data_of_the_hub_is_not_decoded_by_datasets(ravdess, tmp_path):
     batch = finetune.Collator(8000)([*made])
     lengths = zip(batch["attention_mask"].sum(1).tolist(), made["length"], strict=True)
     assert all(abs(length - header) <= 1 for length, header in lengths) and batch["labels"].tolist() == [0, 1, 0, 1]
+    unlabelled = datasets.Features(features | {"label": datasets.Value("int64")})
+    columns["label"] = [0, None, 0, -1]
+    datasets.Dataset.from_dict(columns, features=unlabelled).to_parquet(tmp_path / "other" / "train.parquet")
+    with pytest.raises(DataError, match="row 1, has no label"):
+        speech_data.hub_dataset(str(tmp_path / "other"), "train")
     with pytest.raises(DataError, match="no column emotion"), warnings.catch_warnings():
         speech_data.hub_dataset(str(tmp_path / "data"), "train", label="emotion")
 

@@ -1,6 +1,9 @@
 """Training: Trainer, freezing, batch statistics, augmentation, and what gradients must never depend on."""
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -338,3 +341,48 @@ def test_a_new_model_has_gradients_of_ordinary_size_on_silence(preset):
         model(waveform[i : i + 1], attention_mask=mask[i : i + 1], labels=torch.tensor([1])).loss.backward()
         norms.append(torch.nn.utils.get_total_norm([parameter.grad for parameter in model.parameters()]))
     assert norms[0] < 5 * norms[1]
+
+
+TWO_PROCESSES = """
+import sys
+import torch
+sys.path[:0] = [{root!r}, {tests!r}]
+from conftest import make_model, tiny_config
+from test_training import tones
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
+
+torch.set_num_threads(1)
+config = tiny_config(num_labels=3, dropout=0.0, conv_norm="layer", subsampling_factor=4, use_weighted_layer_sum=True)
+extractor = AudioBranchFeatureExtractor.from_model_config(config)
+arguments = TrainingArguments(
+    {folder!r}, max_steps=4, per_device_train_batch_size=int(sys.argv[1]), optim="sgd", learning_rate=0.1, use_cpu=True,
+    ddp_find_unused_parameters=False, report_to="none", disable_tqdm=True, save_strategy="no",
+)
+model = make_model(AudioBranchForAudioClassification, config)
+trainer = Trainer(model, arguments, DataCollatorWithPadding(extractor), tones(extractor, 32))
+if sys.argv[1] == "4":
+    assert torch.distributed.get_backend() == "gloo" and torch.distributed.get_world_size() == 2
+trainer.train()
+if trainer.is_world_process_zero():
+    torch.save(model.state_dict(), sys.argv[2])
+"""
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    """Each has half of the batch; none may wait for parameters that took no part."""
+    tests = Path(__file__).parent
+    program = tmp_path / "train.py"
+    program.write_text(TWO_PROCESSES.format(root=str(tests.parent), tests=str(tests), folder=str(tmp_path / "out")))
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    states = []
+    for processes, size in (((), 8), (launch, 4)):
+        made = tmp_path / f"{size}.pt"
+        command = [sys.executable, *processes, str(program), str(size), str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+        states.append(torch.load(made, weights_only=True))
+    start = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3, subsampling_factor=4)).state_dict()
+    assert not torch.allclose(states[0]["classifier.weight"], start["classifier.weight"], atol=1e-2)  # it did train
+    for name, expected in states[0].items():
+        torch.testing.assert_close(states[1][name], expected, atol=1e-5, rtol=1e-4, msg=name)
