@@ -8,10 +8,14 @@ and on up to 200 of them under 3 s (the same for all methods), on which dynamic 
 is a 95 % bootstrap over phrases. Recordings are trimmed by their energy for all methods alike. Baselines: chance, the
 mean cosine of 8 segments of MFCCs, and dynamic time warping of MFCCs by their cosine distance, normalised by length:
 the best of eight kinds (with or without c0 and equal variances, Euclid's distance) on these test pairs themselves.
+
+Number words: a recording of a number (0 to 20, 30, ... 90) is compared with 8 espeak-ng voices' renderings of each of
+the 28 numbers of its language, by the mean of the 8 likenesses. Eight recordings by seven people, in five languages.
 """
 
 import argparse
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -26,10 +30,12 @@ from torchaudio.transforms import MFCC
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import PAIRS, RATE, test_pairs
+from phrases_data import NUMBERS, PAIRS, RATE, Espeak, recordings, test_pairs, trim
 from pretrain_phrases import embed, found, read, similarity
 
 from modeling_audio_branch import AudioBranchModel
+
+NUMBER_SPEAKERS = {"en": ["asterisk-core-sounds-en-g722"], **PAIRS, "ru": ["asterisk-core-sounds-ru-g722"]}
 
 
 def mfcc(clip: np.ndarray) -> torch.Tensor:
@@ -90,6 +96,28 @@ def load(language: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return sides
 
 
+def number_words(models: dict, with_warping: bool, templates: int = 8) -> list[dict]:
+    """Percent of the recorded number words whose own renderings are the likest, by language and speaker."""
+    espeak, generator, results = Espeak(), random.Random(0), []
+    for language in NUMBER_SPEAKERS:
+        voices = generator.sample(espeak.variants, templates)
+        rendered = [espeak.say(str(n), language + v, generator.randint(130, 200), 50) for n in NUMBERS for v in voices]
+        rendered = [trim(clip) / max(1e-4, np.abs(clip).max()) for clip in rendered]
+        for package in NUMBER_SPEAKERS[language]:
+            spoken = recordings(package)
+            spoken = {number: read(spoken[f"digits/{number}"]) for number in NUMBERS if f"digits/{number}" in spoken}
+            clips = [*spoken.values()]
+            scores = {name: similarity(embed(model, clips), embed(model, rendered)) for name, model in models.items()}
+            if with_warping:
+                scores["dynamic time warping"] = warping_scores(clips, rendered)
+            for name, each in scores.items():
+                made = each.unflatten(1, (len(NUMBERS), templates)).mean(2).argmax(1)
+                right = [NUMBERS[index] == number for index, number in zip(made.tolist(), spoken, strict=True)]
+                row = {"language": language, "speaker": package, "method": name, "N": len(right)}
+                results.append(row | {"accuracy": 100 * sum(right) / len(right)})
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="*", type=Path)
@@ -113,14 +141,28 @@ def main():
             results.append({"language": language, "method": "dynamic time warping", "short": measure(warped)})
         chance = {"R@1": 100 / len(first), "R@5": 500 / len(first), "N": len(first)}
         results.append({"language": language, "method": "chance", "all": chance})
+    numbers = number_words(models, not arguments.no_warping)
     table = Table(title="Same phrase, other speaker: R@1 / R@5 in percent (95 % interval of R@1)")
     for column in ("language", "method", "all phrases", "short phrases"):
         table.add_column(column)
     for row in results:
         table.add_row(row["language"], row["method"], *(cell(row.get(part)) for part in ("all", "short")))
-    Console(width=max(120, Console().width)).print(table)
+    console = Console(width=max(120, Console().width))
+    console.print(table)
+    methods = sorted({row["method"] for row in numbers})
+    table = Table("speaker", *methods, title="Number words: percent right (chance 3.6)")
+    for speaker in dict.fromkeys(row["speaker"] for row in numbers):
+        of = {row["method"]: f"{row['accuracy']:.1f}" for row in numbers if row["speaker"] == speaker}
+        table.add_row(speaker, *(of[method] for method in methods))
+    means = []
+    for method in methods:
+        rows = [row for row in numbers if row["method"] == method]
+        means.append(sum(row["accuracy"] * row["N"] for row in rows) / sum(row["N"] for row in rows))
+    table.add_row("all", *(f"{mean:.1f}" for mean in means), style="bold")
+    console.print(table)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps({"torch": torch.__version__, "results": results}, indent=2))
+    written = {"torch": torch.__version__, "results": results, "number_words": numbers}
+    arguments.output.write_text(json.dumps(written, indent=2))
 
 
 def cell(part: dict | None) -> str:

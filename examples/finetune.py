@@ -8,7 +8,8 @@
     accelerate launch --num_processes 2 examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT     # two GPUs
 
 Writes OUTPUT/fold-N (the model that was best on the validation speakers), results.json, report.md and confusion.png.
-A second call goes on where the first one ended. To publish:
+A second call goes on where the first one ended. `--push USER/NAME` publishes the first fold's model, with its card,
+after showing what is sent and asking; so does, later:
 
     python hub_upload.py OUTPUT/fold-1 --repo-id USER/NAME --metrics OUTPUT/results.json
 """
@@ -21,7 +22,10 @@ import datasets
 import numpy as np
 import torch
 import typer
+from accelerate import PartialState
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from torch.nn import functional as F
 from torchaudio.functional import speed
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -30,8 +34,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import speech_data
 import speech_metrics
 
+import hub_upload
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification
 from modeling_audio_branch.audio_input import load_audio, pad_batch
+from modeling_audio_branch.model_card import CardError
 
 console = Console(stderr=True)
 
@@ -140,21 +146,20 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
     """Trains on one fold; returns the test rows and the labels (N,) that the model gave them."""
     splits = speech_data.split_by_speaker(rows, fold, seed, is_ravdess)
     set_seed(seed)
-    names = {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
-    names["label2id"] = {name: index for index, name in enumerate(labels)}
-    model = AudioBranchForAudioClassification.from_pretrained(settings["checkpoint"], **names)
+    changed = {"id2label": dict(enumerate(labels)), "apply_spec_augment": settings["spec_augment"]}
+    changed["label2id"] = {name: index for index, name in enumerate(labels)}
+    model = AudioBranchForAudioClassification.from_pretrained(settings["checkpoint"], **changed)
     rate = model.config.sample_rate
     extractor = AudioBranchFeatureExtractor.from_model(model)
     callbacks = []
-    if settings["freeze_epochs"] != 0:
+    if settings["freeze_epochs"] != 0 and not settings["lora"]:
         model.freeze("encoder")
-        if settings["freeze_epochs"] > 0 and not settings["lora"]:
+        if settings["freeze_epochs"] > 0:
             callbacks.append(Thaw(settings["freeze_epochs"]))
-    base = model
     if settings["lora"]:
         from peft import LoraConfig, get_peft_model
 
-        model.freeze("encoder")
+        model.freeze("encoder")  # for good: only the adapters in it learn
         whole = ["audio_branch.pooling", "audio_branch.projection", "classifier"]
         model = get_peft_model(
             model, LoraConfig(target_modules=r".*\.encoder\..*\.(qkv_proj|o_proj)", modules_to_save=whole)
@@ -211,7 +216,7 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
     made = trainer.predict(data["test"])
     if made.label_ids.tolist() != data["test"]["labels"][:]:
         raise RuntimeError("Trainer gave its predictions in another order than the test clips.")
-    final = model.merge_and_unload() if settings["lora"] else base
+    final = model.merge_and_unload() if settings["lora"] else model
     if trainer.is_world_process_zero():
         final.save_pretrained(output)
         extractor.save_pretrained(output)
@@ -238,6 +243,7 @@ def main(
     class_weights: Annotated[bool, typer.Option(help="Weigh rare labels more.")] = True,
     label_smoothing: float = 0.1,
     augment: Annotated[bool, typer.Option(help="Speed, noise, lost bands.")] = True,
+    spec_augment: Annotated[bool, typer.Option(help="Blank spans of time and frequency.")] = False,
     bf16: bool = False,
     checkpointing: Annotated[bool, typer.Option(help="Compute activations twice, to save memory.")] = False,
     seed: int = 0,
@@ -246,6 +252,8 @@ def main(
     label_column: str = "label",
     speaker_column: str = "speaker",
     dataset_license: Annotated[str, typer.Option(help="Of the data, for results.json.")] = "unknown",
+    push: Annotated[str | None, typer.Option(help="USER/NAME on the Hub, to publish the first fold's model.")] = None,
+    license: Annotated[str, typer.Option(help="Of the published weights.")] = "apache-2.0",
 ):
     """Fine-tune on labelled speech, and write the figures on unheard speakers."""
     try:
@@ -266,7 +274,8 @@ def main(
             raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to {count}, or 0 for all.")
         labels = sorted({row["label"] for row in rows})
         names = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
-        names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "bf16", "checkpointing")
+        names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "spec_augment", "bf16")
+        names += ("checkpointing",)
         given = locals()
         settings = {name: given[name] for name in names}
         right, made, speakers = [], [], []
@@ -281,15 +290,27 @@ def main(
     except speech_data.DataError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
+    if not PartialState().is_main_process:
+        return
     split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else "speakers parted at random"
     name = {"ravdess": "RAVDESS speech", "crema-d": "CREMA-D"}.get(kind, Path(source).name)
     data = {"name": name, "license": dataset_license}
     about = {"dataset": data, "training_data": data, "folds": len(folds), "seeds": [seed], "settings": settings}
     about["protocol"] = f"{split_by}, fold {', '.join(map(str, folds))}; the best epoch on other validation speakers"
     results = speech_metrics.write_report(output, right, made, speakers, labels, about)
+    table = Table("figure", "value", "95 % interval", title=f"{name}: {len(right)} clips, {len(folds)} folds")
     for metric, numbers in results["metrics"].items():
-        console.print(f"{metric}: {numbers['value']:.3f} ({numbers['low']:.3f} to {numbers['high']:.3f})")
+        table.add_row(metric, f"{numbers['value']:.3f}", f"{numbers['low']:.3f} to {numbers['high']:.3f}")
+    for speaker, accuracy in results["accuracy_by_speaker"].items():
+        table.add_row(Text(f"accuracy of {speaker}"), f"{accuracy:.3f}")
+    Console(width=max(80, console.width)).print(table)
     console.print(f"Written to {output / 'report.md'}", markup=False, soft_wrap=True)
+    if push:
+        try:
+            hub_upload.run(output / f"fold-{folds[0]}", push, metrics=output / "results.json", license=license)
+        except (hub_upload.UploadError, CardError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -35,12 +35,14 @@ DEVELOPMENT = "kajongg"  # four people, in each of two languages, say the 42 nam
 TEST = [
     *("asterisk-core-sounds-it-g722", "asterisk-prompt-it-menardi-wav", "asterisk-core-sounds-fr-g722"),
     *("asterisk-prompt-fr-armelle", "asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
+    *("asterisk-core-sounds-en-g722", "asterisk-core-sounds-ru-g722"),
 ]
 PAIRS = {  # the language, and two packages in which two people say the same phrases
     "it": ("asterisk-core-sounds-it-g722", "asterisk-prompt-it-menardi-wav"),
     "fr": ("asterisk-core-sounds-fr-g722", "asterisk-prompt-fr-armelle"),
     "es": ("asterisk-core-sounds-es-g722", "asterisk-prompt-es-co"),
 }
+NUMBERS = [*range(20), *range(20, 100, 10)]
 STAMP_LANGUAGES = ("ro", "ru", "fr", "es", "bg")  # whose texts were found to match the recordings
 WORD_LANGUAGES = ("cs", "de", "en", "es", "fr", "nl", "pl", "ru", "sl", "sv")
 UNLIKE_SPEECH = re.compile("whisper|robo|croak|demonic|tweaky|storm", re.IGNORECASE)  # of espeak-ng's voices
@@ -162,15 +164,17 @@ class Espeak:
         return load_audio(samples, RATE, sampling_rate=self.rate).numpy()
 
 
+def recordings(package: str) -> dict[str, Path]:
+    """The prompts of a package by their names below the speaker's folder: digits/1, letters/a, vm-deleted."""
+    paths = [path for path in (DATA / "root" / package).rglob("*") if path.suffix in (".g722", ".gsm", ".wav")]
+    return {path.as_posix().split("/sounds/")[1].split("/", 1)[1].rsplit(".", 1)[0]: path for path in paths}
+
+
 def test_pairs(language: str) -> list[tuple[Path, Path]]:
     """The recordings of the same prompt by both speakers of a language, in the order of their names."""
-    sides = []
-    for package in PAIRS[language]:
-        paths = [path for path in (DATA / "root" / package).rglob("*") if path.suffix in (".g722", ".gsm", ".wav")]
-        # Below the speaker's folder: digits/1, letters/a, vm-deleted.
-        sides.append({path.as_posix().split("/sounds/")[1].split("/", 1)[1].rsplit(".", 1)[0]: path for path in paths})
-    shared = sorted(sides[0].keys() & sides[1].keys())
-    return [(sides[0][name], sides[1][name]) for name in shared if not name.startswith("silence/")]
+    first, second = map(recordings, PAIRS[language])
+    shared = sorted(first.keys() & second.keys())
+    return [(first[name], second[name]) for name in shared if not name.startswith("silence/")]
 
 
 def development_phrases() -> list[list[list[Path]]]:
