@@ -69,6 +69,7 @@ WRITTEN_BY_TRANSFORMERS = {
     *("use_cache", "_attn_implementation", "attn_implementation"),
 }
 PICKLE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".nemo")
+ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
 SENT = re.compile(rf"{READ.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
 FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2  # of the golden output's largest number, on another machine
 REFERENCE = re.compile(r"(?!refs/|[0-9a-f]{40}$)[A-Za-z0-9]([A-Za-z0-9_-]|[./](?=[A-Za-z0-9_]))*")  # of a branch or tag
@@ -113,13 +114,12 @@ def check_checkpoint(folder: Path) -> list[str]:
     others = [name for name in names if name not in left_out]
     if "adapter_config.json" in others:
         raise UploadError(f"{folder} holds an adapter; merge it first (merge_and_unload) and save the whole model.")
-    has_weights = any(WEIGHTS.fullmatch(name) for name in others)
     if pickled := [name for name in others if name.endswith(PICKLE)]:
         raise UploadError(
             f"{folder} holds {', '.join(pickled)}, which is or may be a pickle and can run code when it is loaded; "
             f"save the model with save_pretrained, which writes safetensors, and move the file away."
         )
-    if not has_weights:
+    if not any(WEIGHTS.fullmatch(name) for name in others):
         raise UploadError(f"{folder} holds no model.safetensors; give a folder with weights.")
     if unknown := [name for name in others if not READ.fullmatch(name)]:
         raise UploadError(f"{folder} holds {', '.join(unknown)}, which is no part of a model; move it elsewhere.")
@@ -283,9 +283,6 @@ def check_allow_list(folder: Path) -> list[str]:
     if outside := [name for name in names if not SENT.fullmatch(name) or (folder / name).is_symlink()]:
         raise UploadError(f"{', '.join(outside)} may not be published: only {', '.join(ALLOWED)} may.")
     return names
-
-
-ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
 
 
 def load_as_a_stranger(repository: str, revision: str | None, check: dict, private: bool = False) -> list[str]:

@@ -242,7 +242,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/phrases"))
     parser.add_argument("--minutes", type=float, default=180, help="stop, to go on with the next call")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--seconds", type=float, default=120, help="of speech in a batch, on either side of the pairs")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--num-segments", type=int, default=8)
