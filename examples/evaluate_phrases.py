@@ -35,6 +35,7 @@ from pretrain_phrases import embed, found, read, similarity
 
 from modeling_audio_branch import AudioBranchModel
 
+WARPING = "dynamic time warping"
 NUMBER_SPEAKERS = {"en": ["asterisk-core-sounds-en-g722"], **PAIRS, "ru": ["asterisk-core-sounds-ru-g722"]}
 
 
@@ -75,15 +76,16 @@ def warping_scores(first: list[np.ndarray], second: list[np.ndarray]) -> torch.T
     return -torch.stack([warping_cost(query, padded, lengths) for query in each])
 
 
-def measure(scores: torch.Tensor, seed: int = 0) -> dict:
-    """R@1 and R@5 in percent of scores (N, N), whose diagonal is right, with 95 % intervals over the N phrases."""
-    hits = {k: found(scores, k) for k in (1, 5)}
-    draws = torch.randint(len(scores), (1000, len(scores)), generator=torch.Generator().manual_seed(seed))
-    result = {"N": len(scores)}
-    for k, hit in hits.items():
-        low, high = hit[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
-        result[f"R@{k}"] = {"value": 100 * hit.mean().item(), "low": 100 * low, "high": 100 * high}
-    return result
+def percent(hits: torch.Tensor, seed: int = 0) -> dict[str, float]:
+    """The mean of (N,) numbers from 0 to 1, in percent, with a 95 % bootstrap interval over them."""
+    draws = torch.randint(len(hits), (1000, len(hits)), generator=torch.Generator().manual_seed(seed))
+    low, high = hits[draws].mean(1).quantile(torch.tensor([0.025, 0.975])).tolist()
+    return {"value": 100 * hits.mean().item(), "low": 100 * low, "high": 100 * high}
+
+
+def measure(scores: torch.Tensor) -> dict:
+    """R@1 and R@5 of scores (N, N), whose diagonal is right, over both directions."""
+    return {"N": len(scores)} | {f"R@{k}": percent(found(scores, k)) for k in (1, 5)}
 
 
 def load(language: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -97,7 +99,7 @@ def load(language: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def number_words(models: dict, with_warping: bool, templates: int = 8) -> list[dict]:
-    """Percent of the recorded number words whose own renderings are the likest, by language and speaker."""
+    """Which of the recorded number words are likest to their own renderings, by language, speaker and method."""
     espeak, generator, results = Espeak(), random.Random(0), []
     for language in NUMBER_SPEAKERS:
         voices = generator.sample(espeak.variants, templates)
@@ -109,22 +111,16 @@ def number_words(models: dict, with_warping: bool, templates: int = 8) -> list[d
             clips = [*spoken.values()]
             scores = {name: similarity(embed(model, clips), embed(model, rendered)) for name, model in models.items()}
             if with_warping:
-                scores["dynamic time warping"] = warping_scores(clips, rendered)
+                scores[WARPING] = warping_scores(clips, rendered)
             for name, each in scores.items():
-                made = each.unflatten(1, (len(NUMBERS), templates)).mean(2).argmax(1)
-                right = [NUMBERS[index] == number for index, number in zip(made.tolist(), spoken, strict=True)]
-                row = {"language": language, "speaker": package, "method": name, "N": len(right)}
-                results.append(row | {"accuracy": 100 * sum(right) / len(right)})
+                made = each.unflatten(1, (len(NUMBERS), templates)).mean(2).argmax(1).tolist()
+                right = [float(NUMBERS[index] == number) for index, number in zip(made, spoken, strict=True)]
+                results.append({"language": language, "speaker": package, "method": name, "right": right})
     return results
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", nargs="*", type=Path)
-    parser.add_argument("--no-warping", action="store_true")
-    parser.add_argument("--output", type=Path, default=Path("outputs/phrases_results.json"))
-    arguments = parser.parse_args()
-    models = {str(path): AudioBranchModel.from_pretrained(path).eval() for path in arguments.checkpoints}
+def phrases(models: dict, with_warping: bool) -> list[dict]:
+    """Retrieval on the test pairs by language and method: all pairs, and up to 200 short ones."""
     results = []
     for language in PAIRS:
         first, second = load(language)
@@ -134,44 +130,73 @@ def main():
         scores = {name: similarity(embed(model, first), embed(model, second)) for name, model in models.items()}
         scores["MFCC, 8 segments"] = similarity(*(torch.stack([*map(mfcc_segments, side)]) for side in (first, second)))
         for name, each in scores.items():
-            results.append({"language": language, "method": name, "all": measure(each)})
-            results[-1]["short"] = measure(each[subset][:, subset])
-        if not arguments.no_warping:
+            made = {"all": measure(each), "short": measure(each[subset][:, subset])}
+            results.append({"language": language, "method": name} | made)
+        if with_warping:
             warped = warping_scores([first[i] for i in subset], [second[i] for i in subset])
-            results.append({"language": language, "method": "dynamic time warping", "short": measure(warped)})
-        chance = {"R@1": 100 / len(first), "R@5": 500 / len(first), "N": len(first)}
+            results.append({"language": language, "method": WARPING, "short": measure(warped)})
+        chance = {"N": len(first), "R@1": {"value": 100 / len(first)}, "R@5": {"value": 500 / len(first)}}
         results.append({"language": language, "method": "chance", "all": chance})
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("--no-warping", action="store_true")
+    parser.add_argument("--output", type=Path, default=Path("outputs/phrases_results.json"))
+    arguments = parser.parse_args()
+    models = {str(path): AudioBranchModel.from_pretrained(path).eval() for path in arguments.checkpoints}
+    retrieved = phrases(models, not arguments.no_warping)
     numbers = number_words(models, not arguments.no_warping)
+
     table = Table(title="Same phrase, other speaker: R@1 / R@5 in percent (95 % interval of R@1)")
     for column in ("language", "method", "all phrases", "short phrases"):
         table.add_column(column)
-    for row in results:
+    for row in retrieved:
         table.add_row(row["language"], row["method"], *(cell(row.get(part)) for part in ("all", "short")))
     console = Console(width=max(120, Console().width))
     console.print(table)
-    methods = sorted({row["method"] for row in numbers})
+    methods = list(dict.fromkeys(row["method"] for row in numbers))
     table = Table("speaker", *methods, title="Number words: percent right (chance 3.6)")
     for speaker in dict.fromkeys(row["speaker"] for row in numbers):
-        of = {row["method"]: f"{row['accuracy']:.1f}" for row in numbers if row["speaker"] == speaker}
-        table.add_row(speaker, *(of[method] for method in methods))
-    means = []
-    for method in methods:
-        rows = [row for row in numbers if row["method"] == method]
-        means.append(sum(row["accuracy"] * row["N"] for row in rows) / sum(row["N"] for row in rows))
-    table.add_row("all", *(f"{mean:.1f}" for mean in means), style="bold")
+        of = {row["method"]: row["right"] for row in numbers if row["speaker"] == speaker}
+        table.add_row(speaker, *(f"{100 * np.mean(of[method]):.1f}" for method in methods))
+    words = {
+        name: percent(torch.tensor(sum((r["right"] for r in numbers if r["method"] == name), []))) for name in methods
+    }
+    table.add_row("all", *map(with_interval, words.values()), style="bold")
     console.print(table)
+
+    name = str(arguments.checkpoints[0])
+    metrics = {
+        f"R@{k} {row['language']}": row["all"][f"R@{k}"] for row in retrieved if row["method"] == name for k in (1, 5)
+    }
+    about = {
+        "dataset": {
+            "name": "phrases of two speakers of asterisk",
+            "license": "CC-BY, CC-BY-SA, BSD, GPL-2, by speaker",
+        },
+        "protocol": "zero-shot: the same phrase by the other speaker among all phrases, both directions; percent",
+        "folds": 1,
+        "interval": "95 % bootstrap of phrases",
+        "hardware": f"{torch.get_num_threads()} CPU cores",
+        "metrics": metrics | {"number words": words[name]},
+        "training_data": {"name": "Fish Fillets and Tux Paint recordings, espeak-ng", "license": "GPL-2"},
+        "versions": {"torch": torch.__version__},
+        "phrases": retrieved,
+        "number_words": numbers,
+    }
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    written = {"torch": torch.__version__, "results": results, "number_words": numbers}
-    arguments.output.write_text(json.dumps(written, indent=2))
+    arguments.output.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def with_interval(number: dict) -> str:
+    return f"{number['value']:.1f}" + (f" ({number['low']:.1f} to {number['high']:.1f})" if "low" in number else "")
 
 
 def cell(part: dict | None) -> str:
-    if part is None:
-        return ""
-    if isinstance(part["R@1"], float):
-        return f"{part['R@1']:.1f} / {part['R@5']:.1f}, N = {part['N']}"
-    one, five = part["R@1"], part["R@5"]
-    return f"{one['value']:.1f} ({one['low']:.1f} to {one['high']:.1f}) / {five['value']:.1f}, N = {part['N']}"
+    return f"{with_interval(part['R@1'])} / {part['R@5']['value']:.1f}, N = {part['N']}" if part else ""
 
 
 if __name__ == "__main__":

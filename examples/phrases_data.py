@@ -45,6 +45,7 @@ PAIRS = {  # the language, and two packages in which two people say the same phr
 NUMBERS = [*range(20), *range(20, 100, 10)]
 STAMP_LANGUAGES = ("ro", "ru", "fr", "es", "bg")  # whose texts were found to match the recordings
 WORD_LANGUAGES = ("cs", "de", "en", "es", "fr", "nl", "pl", "ru", "sl", "sv")
+NOT_SPEECH = re.compile("silence/|beep|ascending|descending|tt-monkeys$")
 UNLIKE_SPEECH = re.compile("whisper|robo|croak|demonic|tweaky|storm", re.IGNORECASE)  # of espeak-ng's voices
 SHORTEST, LONGEST = 0.3, 6.5  # seconds, after trimming
 
@@ -174,7 +175,7 @@ def test_pairs(language: str) -> list[tuple[Path, Path]]:
     """The recordings of the same prompt by both speakers of a language, in the order of their names."""
     first, second = map(recordings, PAIRS[language])
     shared = sorted(first.keys() & second.keys())
-    return [(first[name], second[name]) for name in shared if not name.startswith("silence/")]
+    return [(first[name], second[name]) for name in shared if not NOT_SPEECH.match(name)]
 
 
 def development_phrases() -> list[list[list[Path]]]:

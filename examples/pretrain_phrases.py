@@ -238,21 +238,22 @@ def make_config(**choices) -> AudioBranchConfig:
     return AudioBranchConfig(**(front_end | encoder | subsampling | masks | {"dropout": 0.0} | choices))
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/phrases"))
     parser.add_argument("--minutes", type=float, default=180, help="stop, to go on with the next call")
-    parser.add_argument("--steps", type=int, default=1300)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--seconds", type=float, default=120, help="of speech in a batch, on either side of the pairs")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--num-segments", type=int, default=8)
     parser.add_argument("--pooling", default="attention")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    if not (DATA / "phrases" / "index.json").exists():
-        raise SystemExit(f"{DATA / 'index.json'} is missing; run python examples/phrases_data.py first.")
+    arguments = parser.parse_args(argv)
+    index = DATA / "phrases" / "index.json"
+    if not index.exists():
+        raise SystemExit(f"{index} is missing; run python examples/phrases_data.py first.")
     set_seed(arguments.seed)
-    rows = json.loads((DATA / "phrases" / "index.json").read_text())
+    rows = json.loads(index.read_text())
     samples = np.load(DATA / "phrases" / "train.npy", mmap_mode="r")
     model = AudioBranchModel(make_config(num_segments=arguments.num_segments, pooling_type=arguments.pooling))
     trainer = PhraseTrainer(
