@@ -198,7 +198,7 @@ class Development(TrainerCallback):
             embedded = [[embed(model, clips) for clips in people] for people in self.languages]
             model.train(was_training)
             pairs = [pair for people in embedded for pair in itertools.combinations(people, 2)]
-            hits = {k: torch.stack([found(similarity(*pair), k) for pair in pairs]).mean() for k in (1, 5)}
+            hits = {k: torch.cat([found(similarity(*pair), k) for pair in pairs]).mean() for k in (1, 5)}
             scores = {f"R@{k}": round(100 * hit.item(), 1) for k, hit in hits.items()}
             state.log_history.append({"step": state.global_step, "development": scores})
             print(json.dumps(state.log_history[-1]), flush=True)
@@ -242,7 +242,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/phrases"))
     parser.add_argument("--minutes", type=float, default=180, help="stop, to go on with the next call")
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--seconds", type=float, default=120, help="of speech in a batch, on either side of the pairs")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--num-segments", type=int, default=8)

@@ -153,7 +153,7 @@ def test_pretraining_learns_goes_on_where_it_ended_and_saves_a_model(tmp_path, m
         soundfile.write(paths[-1], speech[place * 4000 : place * 4000 + 4000], RATE)
     small = {"sample_rate": RATE, "n_fft": 256, "win_length": 200, "hop_length": 80, "num_segments": 4, "dropout": 0.0}
     monkeypatch.setattr(pretrain_phrases, "DATA", tmp_path / "data")
-    monkeypatch.setattr(pretrain_phrases, "development_phrases", lambda: [[paths, paths]])
+    monkeypatch.setattr(pretrain_phrases, "development_phrases", lambda: [[paths, paths], [paths[:5], paths[3:]]])
     monkeypatch.setattr(pretrain_phrases, "make_config", lambda **_: tiny_config(d_model=32, n_mels=40, **small))
     arguments = ["--output", str(tmp_path / "out"), "--seconds", "4", "--learning-rate", "3e-3"]
     pretrain_phrases.main([*arguments, "--steps", "100", "--minutes", "0"])  # time is up after the first step
