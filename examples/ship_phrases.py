@@ -1,0 +1,104 @@
+"""Puts the pretrained model into checkpoints/phrases: weights in half precision, figures and a card.
+
+    python examples/evaluate_phrases.py outputs/phrases
+    python examples/evaluate_phrases.py --no-warping --output outputs/poolings.json outputs/poolings/*
+    python examples/ship_phrases.py
+
+The folder holds no code: it loads where this package is installed, and hub_upload.py makes a repository of it that
+loads anywhere.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+from evaluate_phrases import cell, percent, with_interval
+from phrases_data import development_phrases
+from pretrain_phrases import embed, read
+
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
+
+LANGUAGES = {"it": "Italian", "fr": "French", "es": "Spanish"}
+CARD = Path(__file__).with_name("phrases_card.md")
+
+
+def half(model) -> dict[str, torch.Tensor]:
+    """The state, its parameters in half precision; buffers (windows, filters) stay as they are."""
+    parameters = {name for name, _ in model.named_parameters()}
+    return {name: value.half() if name in parameters else value for name, value in model.state_dict().items()}
+
+
+def phrases_table(rows: list[dict]) -> str:
+    lines = ["| language | method | all phrases | short phrases |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        cells = [LANGUAGES[row["language"]], row["method"], *(cell(row.get(part)) for part in ("all", "short"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def numbers_table(results: dict) -> str:
+    right = {}
+    for row in results["number_words"]:
+        right.setdefault(row["method"], {}).setdefault(row["language"], []).extend(row["right"])
+    languages = sorted({row["language"] for row in results["number_words"]})
+    lines = [f"| method | {' | '.join(languages)} | all |", "| --- |" + " --- |" * (len(languages) + 1)]
+    for method, by_language in right.items():
+        cells = [f"{100 * sum(by_language[each]) / len(by_language[each]):.1f}" for each in languages]
+        whole = [each for row in by_language.values() for each in row]
+        lines.append(f"| {method} | {' | '.join(cells)} | {with_interval(percent(torch.tensor(whole)))} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, default=Path("outputs/phrases"))
+    parser.add_argument("--results", type=Path, default=Path("outputs/phrases_results.json"))
+    parser.add_argument("--others", type=Path, default=Path("outputs/poolings.json"), help="of other poolings")
+    parser.add_argument("--target", type=Path, default=Path("checkpoints/phrases"))
+    arguments = parser.parse_args()
+    model = AudioBranchModel.from_pretrained(arguments.source).eval()
+    model.config.apply_spec_augment = False  # whoever fine-tunes it decides anew
+    shutil.rmtree(arguments.target, ignore_errors=True)
+    model.save_pretrained(arguments.target, state_dict=half(model))
+    AudioBranchFeatureExtractor.from_model(model).save_pretrained(arguments.target)
+    for path in arguments.target.glob("*.py"):
+        path.unlink()
+    for path in arguments.target.glob("*.json"):
+        settings = json.loads(path.read_text())
+        settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+
+    clips = [read(path) for people in development_phrases() for person in people for path in person]
+    shipped = AudioBranchModel.from_pretrained(arguments.target).eval()
+    cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
+    text = arguments.results.read_text().replace(str(arguments.source), "this model")
+    results = json.loads(text)
+    others = ""
+    if arguments.others.exists():
+        compared = json.loads(arguments.others.read_text())["phrases"]
+        compared = [row | {"method": Path(row["method"]).name} for row in compared if "/" in row["method"]]
+        others = f"\nOther poolings, and one segment, trained for fewer steps:\n\n{phrases_table(compared)}\n"
+    state = json.loads(max((arguments.source / "training").glob("*/trainer_state.json")).read_text())
+    card = CARD.read_text(encoding="utf-8").format(
+        parameters=model.num_parameters() / 1e6,
+        phrases=phrases_table(results["phrases"]),
+        numbers=numbers_table(results),
+        others=others,
+        steps=state["global_step"],
+        cosine=cosine,
+    )
+    (arguments.target / "README.md").write_text(card, encoding="utf-8")
+    (arguments.target / "results.json").write_text(text, encoding="utf-8")
+    shutil.copyfile("/usr/share/common-licenses/GPL-2", arguments.target / "LICENSE")
+    print(f"{arguments.target}: {model.num_parameters():,} parameters, cosine to float32 at least {cosine:.6f}")
+
+
+if __name__ == "__main__":
+    main()
