@@ -4,7 +4,7 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-upstream lint bench
+.PHONY: help demo train-demo test test-upstream lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,8 +16,12 @@ help:  ## Show this list
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch .venv/.ready
 
-demo: .venv/.ready  ## Turn the recordings in examples/audio into segment features; writes outputs/demo.png
+demo: .venv/.ready  ## Turn recordings into segment features, and compare two speakers; writes pictures to outputs/
 	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/same_phrase.py
+
+train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the figures (Debian or Ubuntu; some minutes)
+	$(BIN)/python examples/train_demo.py
 
 test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .

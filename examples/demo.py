@@ -3,7 +3,7 @@
     pip install -e '.[demo]'                                     # or: make demo
     python examples/demo.py                                      # the recordings of examples/audio
     python examples/demo.py speech.wav song.mp3                  # your own; the picture shows the first
-    python examples/demo.py --model FOLDER_OR_REPO               # a trained checkpoint
+    python examples/demo.py --model FOLDER_OR_REPO               # another checkpoint than checkpoints/phrases
     python examples/demo.py --output docs/segments.png           # the picture of the README
 
 The checkpoint's own code is run only with --trust-remote-code; that of the installed package is enough.
@@ -22,12 +22,13 @@ from rich.table import Table
 from transformers import AutoModel
 from transformers.audio_utils import hertz_to_mel
 
-from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch import AudioBranchFeatureExtractor
 from modeling_audio_branch.audio_input import load_audio
 from modeling_audio_branch.pooling import segment_bounds
 
 matplotlib.use("Agg")
 
+CHECKPOINT = str(Path(__file__).parents[1] / "checkpoints" / "phrases")
 RECORDINGS = Path(__file__).parent / "audio"
 SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 PICTURED_SECONDS = 20  # the picture's attention maps grow with the square of the length
@@ -40,7 +41,7 @@ STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor"
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="audio files (default: those of examples/audio)")
-    parser.add_argument("--model", help="folder or repository of a checkpoint (default: random weights)")
+    parser.add_argument("--model", default=CHECKPOINT, help="folder or repository of a checkpoint")
     parser.add_argument("--trust-remote-code", action="store_true", help="run the code that comes with the checkpoint")
     parser.add_argument("--output", type=Path, default=Path("outputs/demo.png"), help="the picture to write")
     args = parser.parse_args(argv)
@@ -48,7 +49,7 @@ def main(argv=None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 100, markup=False, emoji=False, highlight=False)
     files = args.files or sorted(path for path in RECORDINGS.iterdir() if path.suffix in SUFFIXES)
     try:
-        model = load_model(args.model, args.trust_remote_code, console)
+        model = load_model(args.model, args.trust_remote_code)
         batch = model.encode(files)
         console.print(table(files, batch))
         pictured = args.files[0] if args.files else files[batch.segment_times[:, -1, 1].argmax()]
@@ -61,11 +62,7 @@ def main(argv=None) -> int:
     return 0
 
 
-def load_model(name, trust_remote_code, console):
-    if name is None:
-        console.print("The weights are random: the numbers show that the machinery works, and mean nothing.")
-        torch.manual_seed(0)
-        return AudioBranchModel(AudioBranchConfig.lightweight()).eval()
+def load_model(name, trust_remote_code):
     try:
         model = AutoModel.from_pretrained(name, trust_remote_code=trust_remote_code)
     except Exception as error:  # a foreign folder may be wrong in any way
@@ -113,7 +110,6 @@ def draw(model, file, output):
     if not seconds:
         raise ValueError(f"{file.name} is shorter than a log-mel frame: nothing to picture; give a longer clip first.")
     length = f"{seconds:.1f} s" if len(samples) == len(whole) else f"its first {seconds:.0f} s"
-    weights = "" if model.name_or_path else " (random weights)"
 
     peak = 1.1 * samples.abs().max().item() or 1.0
     panels = 2 if result.pooling_attentions is None else 3  # max pooling weighs no frames
@@ -121,7 +117,7 @@ def draw(model, file, output):
         figure, axes = plt.subplots(
             panels, figsize=(9, 1.9 * panels), sharex=True, height_ratios=[1, 1.6, 1.1][:panels], layout="constrained"
         )
-        axes[0].set_title(f"{file.name}: {length} in {len(times)} segments{weights}", pad=24)
+        axes[0].set_title(f"{file.name}: {length} in {len(times)} segments", pad=24)
         axes[0].plot(torch.arange(len(samples)) / config.sample_rate, samples, color=BLUE, linewidth=0.4)
         axes[0].set(ylabel="Waveform", yticks=[], ylim=(-peak, peak))
         # Few shades and no blending of pixels make the file a third as large.

@@ -245,6 +245,7 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--seconds", type=float, default=120, help="of speech in a batch, on either side of the pairs")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--start", type=Path, help="checkpoint to begin from, to compare other poolings")
     parser.add_argument("--num-segments", type=int, default=8)
     parser.add_argument("--pooling", default="attention")
     parser.add_argument("--seed", type=int, default=0)
@@ -255,7 +256,11 @@ def main(argv=None):
     set_seed(arguments.seed)
     rows = json.loads(index.read_text())
     samples = np.load(DATA / "phrases" / "train.npy", mmap_mode="r")
-    model = AudioBranchModel(make_config(num_segments=arguments.num_segments, pooling_type=arguments.pooling))
+    choices = {"num_segments": arguments.num_segments, "pooling_type": arguments.pooling}
+    if arguments.start:  # what another pooling needs and the checkpoint has not begins at random; transformers says so
+        model = AudioBranchModel.from_pretrained(arguments.start, apply_spec_augment=True, **choices)
+    else:
+        model = AudioBranchModel(make_config(**choices))
     trainer = PhraseTrainer(
         model,
         TrainingArguments(
@@ -263,7 +268,7 @@ def main(argv=None):
             max_steps=arguments.steps,
             learning_rate=arguments.learning_rate,
             lr_scheduler_type="cosine",
-            warmup_steps=100,
+            warmup_steps=min(100, arguments.steps // 10),
             weight_decay=0.01,
             logging_steps=20,
             save_steps=100,

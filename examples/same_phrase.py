@@ -21,8 +21,8 @@ from modeling_audio_branch.audio_input import load_audio
 matplotlib.use("Agg")
 
 CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "phrases"
-FOLDER = Path(__file__).parent / "phrases"
-RECORDINGS = [FOLDER / name for name in ("carlo_only_person.flac", "paola_only_person.flac", "paola_other.flac")]
+NAMES = ("carlo_marked_urgent.flac", "paola_marked_urgent.flac", "paola_leave_message.flac")
+RECORDINGS = [Path(__file__).parent / "phrases" / name for name in NAMES]
 CREDIT = (
     "Voices: Carlo Flora, carloflora.com (CC BY 3.0); Paola Dal Zot and Marco Menardi, www.voip.ammdomus.it "
     "(CC BY-SA 3.0 IT). Neither speaker, nor any Italian, was in the training."

@@ -15,6 +15,7 @@ import soundfile
 import speech_data
 import speech_metrics
 import torch
+import typer
 from conftest import make_model, tiny_config
 from fresh_process import run_fresh
 from hypothesis import given
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from speech_data import EMOBOX_FOLDS, EMOTIONS, DataError
 
-from hub_upload import check_checkpoint
+from hub_upload import UploadError, check_checkpoint
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.model_card import read_results
 
@@ -326,3 +327,41 @@ def test_a_run_that_goes_on_equals_one_that_went_through(ravdess, checkpoint, tm
     assert done.returncode == 0, done.stderr[-3000:]
     through, resumed = (load_file(folder / "fold-1" / "model.safetensors") for folder in (straight, broken))
     assert all(torch.equal(resumed[name], value) for name, value in through.items())
+
+
+def test_push_publishes_the_first_fold_with_its_figures_and_what_fails_is_a_sentence(
+    ravdess, checkpoint, tmp_path, monkeypatch, capsys
+):
+    sent = []
+
+    def train_fold(rows, labels, fold, seed, is_ravdess, settings, output):
+        test = speech_data.split_by_speaker(rows, fold, seed, is_ravdess)["test"]
+        return test, np.array([labels.index(row["label"]) for row in test])
+
+    def run(folder, repo_id, metrics, license):
+        sent.append((folder, repo_id, read_results(metrics)["metrics"]["weighted_accuracy"]["value"], license))
+        if len(sent) > 1:
+            raise UploadError("Nothing was sent: answer y on a terminal, or give --yes.")
+
+    monkeypatch.setattr(finetune, "train_fold", train_fold)
+    monkeypatch.setattr(finetune.hub_upload, "run", run)
+    arguments = {"fold": 2, "output": tmp_path, "push": "anna/emotion", "license": "cc-by-nc-sa-4.0"}
+    finetune.main("ravdess", str(ravdess), str(checkpoint), **arguments)
+    assert sent == [(tmp_path / "fold-2", "anna/emotion", 1.0, "cc-by-nc-sa-4.0")]
+    with pytest.raises(typer.Exit):
+        finetune.main("ravdess", str(ravdess), str(checkpoint), **arguments)
+    assert "Error: Nothing was sent" in capsys.readouterr().err
+    assert read_results(tmp_path / "results.json")  # nothing of the training is lost
+
+
+def test_spec_augment_is_asked_for_and_off_otherwise(ravdess, checkpoint, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def stop(model, *_, **__):
+        raise Stop(model.config.apply_spec_augment)
+
+    monkeypatch.setattr(finetune, "SpeechTrainer", stop)
+    for asked in (True, False):
+        with pytest.raises(Stop, match=str(asked)):
+            finetune.main("ravdess", str(ravdess), str(checkpoint), spec_augment=asked, output=tmp_path)

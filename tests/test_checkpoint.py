@@ -1,0 +1,87 @@
+"""The checkpoint that ships: its weights, its card, its figures, and what it is for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from ship_phrases import numbers_table, phrases_table
+from torch.nn import functional as F
+from transformers import AutoFeatureExtractor, AutoModel, pipeline
+
+import hub_upload
+from modeling_audio_branch import AudioBranchModel
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "checkpoints" / "phrases"
+SAID = ROOT / "examples" / "phrases"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AudioBranchModel.from_pretrained(FOLDER)
+
+
+def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
+    names = {path.name for path in FOLDER.iterdir()}
+    parts = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "LICENSE", "results.json"}
+    assert names == parts
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6
+    assert model.num_parameters() < 8e6 and model.dtype == torch.float32
+    metadata = yaml.safe_load((FOLDER / "README.md").read_text().split("---")[1])
+    assert metadata["license"] == "gpl-2.0"
+    assert "GNU GENERAL PUBLIC LICENSE\n                       Version 2" in (FOLDER / "LICENSE").read_text()
+
+
+def test_its_figures_are_those_that_were_measured():
+    results = json.loads((FOLDER / "results.json").read_text())
+    card, readme = (FOLDER / "README.md").read_text(), (ROOT / "README.md").read_text()
+    assert phrases_table(results["phrases"]) in card and numbers_table(results) in card
+    for name, metric in results["metrics"].items():
+        assert metric["low"] <= metric["value"] <= metric["high"]
+        if "R@5" not in name:
+            assert f"{metric['value']:.1f} ({metric['low']:.1f} to {metric['high']:.1f})" in readme, name
+
+
+def test_it_finds_the_phrase_of_a_speaker_it_never_heard(model):
+    files = [SAID / f"{name}.flac" for name in ("carlo_marked_urgent", "paola_marked_urgent", "paola_leave_message")]
+    features = F.normalize(model.encode(files, show_progress=False).segment_features, dim=-1)  # (3, 8, 512)
+    same, other = (features[0] * features[1:]).sum(-1).mean(-1).tolist()
+    assert same > other + 0.2
+    turned = (features[0] * features[1].flip(0)).sum(-1).mean().item()
+    assert same > turned + 0.2  # by the order of its segments
+
+
+def test_it_loads_through_the_auto_classes_and_a_pipeline(model):
+    inputs = AutoFeatureExtractor.from_pretrained(FOLDER)(SAID / "paola_leave_message.flac", return_tensors="pt")
+    with torch.no_grad():
+        features = AutoModel.from_pretrained(FOLDER)(**inputs).segment_features
+        expected = model(**inputs).segment_features
+    assert torch.equal(features, expected)
+    embed = pipeline("audio-segment-embedding", model=str(FOLDER))
+    assert len(embed(str(SAID / "paola_leave_message.flac"))["segment_features"]) == 8
+
+
+def test_the_repository_made_of_it_loads_where_the_package_is_not(tmp_path):
+    metrics = FOLDER / "results.json"
+    hub_upload.run(FOLDER, "user/phrases", dry_run=tmp_path / "out", license="gpl-2.0", metrics=metrics)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Licence of the weights: gpl-2.0" in card and "R@1 it" in card
+
+
+def test_the_picture_of_two_speakers_is_drawn(tmp_path):
+    program = [sys.executable, str(ROOT / "examples" / "same_phrase.py")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    picture = tmp_path / "new" / "picture.png"
+    done = subprocess.run([*program, "--output", picture], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG") and "www.voip.ammdomus.it" in done.stdout
+    likeness = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("carlo")]
+    assert likeness[0] > likeness[1]
+    for arguments, sentence in ((["a.wav"], "give three"), (["a.wav"] * 3, "a.wav")):
+        done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment)
+        assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
