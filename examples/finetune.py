@@ -1,7 +1,7 @@
 """Fine-tunes a classifier of labelled speech with Trainer, and measures it on speakers that it never heard.
 
     python examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT     # EmoBox's 6 folds, on a CPU or a GPU
-    python examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT --fold 1 --steps 20     # a first look
+    python examples/finetune.py ravdess RAVDESS --checkpoint CHECKPOINT --fold 1 --steps 20 --output outputs/look
     python examples/finetune.py crema-d AudioWAV --checkpoint CHECKPOINT --lora --bf16
     python examples/finetune.py csv clips.csv --checkpoint CHECKPOINT --label-column emotion --speaker-column actor
     python examples/finetune.py hub USER/DATASET --checkpoint CHECKPOINT
@@ -14,6 +14,7 @@ after showing what is sent and asking; so does, later:
     python hub_upload.py OUTPUT/fold-1 --repo-id USER/NAME --metrics OUTPUT/results.json
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,12 @@ import speech_data
 import speech_metrics
 
 import hub_upload
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification
+from modeling_audio_branch import (
+    AudioBranchConfig,
+    AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
+    AudioBranchModel,
+)
 from modeling_audio_branch.audio_input import load_audio, pad_batch
 from modeling_audio_branch.model_card import CardError
 
@@ -117,45 +123,88 @@ class SpeechTrainer(Trainer):
 
 def layer_groups(model, learning_rate: float, decay: float, weight_decay: float) -> list[dict]:
     """Parameter groups whose rate shrinks by `decay` with each layer towards the input (Howard and Ruder 2018)."""
-    num_layers = model.config.num_layers
-    groups = {}
-    for name, parameter in model.named_parameters():
-        depth = num_layers + 1
-        if "encoder." in name:
-            depth = int(name.split("layers.")[1].split(".")[0]) + 1 if "layers." in name else 0
-        weight = 0.0 if parameter.ndim < 2 else weight_decay
-        groups.setdefault((depth, weight), []).append(parameter)
+    encoder = next(each for each in model.modules() if isinstance(each, AudioBranchModel)).encoder  # in peft's, too
+    depths = {id(parameter): 0 for parameter in encoder.parameters()}
+    for depth, layer in enumerate(encoder.layers, start=1):
+        depths |= {id(parameter): depth for parameter in layer.parameters()}
+    head, groups = len(encoder.layers) + 1, {}
+    for parameter in model.parameters():
+        key = (depths.get(id(parameter), head), 0.0 if parameter.ndim < 2 else weight_decay)
+        groups.setdefault(key, []).append(parameter)
     return [
-        {"params": parameters, "lr": learning_rate * decay ** (num_layers + 1 - depth), "weight_decay": weight}
+        {"params": parameters, "lr": learning_rate * decay ** (head - depth), "weight_decay": weight}
         for (depth, weight), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 
 class Thaw(TrainerCallback):
-    """Trains the frozen encoder from this epoch on."""
+    """Trains the frozen encoder from this epoch on.
 
-    def __init__(self, epoch: float):
-        self.epoch = epoch
+    Until then its gradients are computed and dropped: DistributedDataParallel averages only those of parameters that
+    need one when the training begins, so that an encoder which is thawed later would differ from process to process.
+    """
+
+    def __init__(self, model, epoch: float):
+        self.epoch, self.is_frozen = epoch, True
+        model.freeze("encoder")
+        self.parameters = [*model.base_model.encoder.parameters()]
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+            parameter.register_hook(lambda gradient: torch.zeros_like(gradient) if self.is_frozen else None)
 
     def on_step_begin(self, arguments, state, control, model=None, **_):
-        if state.epoch >= self.epoch and model.base_model.frozen_modules:
+        if self.is_frozen and state.epoch >= self.epoch:
+            self.is_frozen = False
             model.unfreeze("encoder")
 
+    def on_pre_optimizer_step(self, arguments, state, control, **_):
+        if self.is_frozen:  # a gradient of 0 would still decay the weights
+            for parameter in self.parameters:
+                parameter.grad = None
 
-def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
-    """Trains on one fold; returns the test rows and the labels (N,) that the model gave them."""
-    splits = speech_data.split_by_speaker(rows, fold, seed, is_ravdess)
-    set_seed(seed)
+
+def load_model(labels: list[str], settings: dict):
+    """A classifier of these labels that begins from the checkpoint.
+
+    Raises:
+        DataError: The checkpoint can't be loaded, or can't be trained as the settings say.
+    """
     changed = {"id2label": dict(enumerate(labels)), "apply_spec_augment": settings["spec_augment"]}
     changed["label2id"] = {name: index for index, name in enumerate(labels)}
-    model = AudioBranchForAudioClassification.from_pretrained(settings["checkpoint"], **changed)
+    name = settings["checkpoint"]
+    try:
+        # Made anew, so that an encoder of another kind hears of apply_spec_augment, or refuses it.
+        config = AudioBranchConfig.from_dict(AudioBranchConfig.from_pretrained(name).to_dict() | changed)
+        model = AudioBranchForAudioClassification.from_pretrained(name, config=config, ignore_mismatched_sizes=True)
+        layer_groups(model, 1.0, settings["layer_decay"], 0.0)  # refuses an encoder whose layers aren't known
+    except (OSError, ValueError) as error:
+        raise speech_data.DataError(f"{name} can't be loaded: {' '.join(str(error).split())}") from error
+    if config.encoder_config and settings["lora"]:
+        raise speech_data.DataError("--lora knows our own encoder alone; the README names what others need.")
+    if config.encoder_config and settings["spec_augment"] and settings["freeze_epochs"] < 0:
+        raise speech_data.DataError("--spec-augment does nothing in a foreign encoder that stays frozen; leave it out.")
+    return model
+
+
+def begin(output: Path, run: dict) -> None:
+    """Notes in OUTPUT/training/run.json what is trained there; a DataError if it was something else."""
+    file = output / "training" / "run.json"
+    text = json.dumps(run, indent=1, sort_keys=True)
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        other = ", ".join(sorted(name for name in run if before.get(name) != run[name]))
+        raise speech_data.DataError(f"{output} holds a run with other {other}; give another --output, or delete it.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def train_fold(splits, labels, seed, settings, output: Path) -> np.ndarray:
+    """Trains on one fold; returns the labels (N,) that the model gave the test rows."""
+    set_seed(seed)
+    model = load_model(labels, settings)
     rate = model.config.sample_rate
     extractor = AudioBranchFeatureExtractor.from_model(model)
     callbacks = []
-    if settings["freeze_epochs"] != 0 and not settings["lora"]:
-        model.freeze("encoder")
-        if settings["freeze_epochs"] > 0:
-            callbacks.append(Thaw(settings["freeze_epochs"]))
     if settings["lora"]:
         from peft import LoraConfig, get_peft_model
 
@@ -164,6 +213,10 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
         model = get_peft_model(
             model, LoraConfig(target_modules=r".*\.encoder\..*\.(qkv_proj|o_proj)", modules_to_save=whole)
         )
+    elif settings["freeze_epochs"] < 0:
+        model.freeze("encoder")
+    elif settings["freeze_epochs"] > 0:
+        callbacks.append(Thaw(model, settings["freeze_epochs"]))
     weights = None
     if settings["class_weights"]:
         counts = np.bincount([labels.index(row["label"]) for row in splits["train"]], minlength=len(labels))
@@ -187,16 +240,13 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
             warmup_steps=0.1,
             label_smoothing_factor=settings["label_smoothing"],
             bf16=settings["bf16"],
-            train_sampling_strategy="group_by_length",
-            length_column_name="length",
             eval_strategy="epoch",
             save_strategy="epoch",
             save_total_limit=2,
             load_best_model_at_end=True,
             metric_for_best_model="UA",
             logging_steps=10,
-            remove_unused_columns=False,
-            ddp_find_unused_parameters=False,
+            **DISTRIBUTED,
             label_names=["labels"],
             report_to="none",
             seed=seed,
@@ -211,7 +261,9 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
         class_weights=weights,
         layer_decay=settings["layer_decay"],
     )
-    trainer.train(resume_from_checkpoint=any(training.glob("checkpoint-*")))
+    states = training.glob("checkpoint-*/trainer_state.json")  # it is written last
+    checkpoints = sorted((path.parent for path in states), key=lambda path: int(path.name.split("-")[1]))
+    trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
     trainer.args.train_sampling_strategy = "random"  # grouping by length shuffles what is evaluated, too
     made = trainer.predict(data["test"])
     if made.label_ids.tolist() != data["test"]["labels"][:]:
@@ -220,9 +272,18 @@ def train_fold(rows, labels, fold, seed, is_ravdess, settings, output: Path):
     if trainer.is_world_process_zero():
         final.save_pretrained(output)
         extractor.save_pretrained(output)
-    return splits["test"], made.predictions.argmax(-1)
+    return made.predictions.argmax(-1)
 
 
+SETTINGS = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
+SETTINGS += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "spec_augment", "bf16", "checkpointing")
+DISTRIBUTED = {  # what several processes must agree on
+    "train_sampling_strategy": "group_by_length",
+    "length_column_name": "length",
+    "remove_unused_columns": False,
+    "ddp_find_unused_parameters": False,
+    "accelerator_config": {"use_seedable_sampler": False},  # which would let each process group the clips differently
+}
 LOADERS = {"ravdess": speech_data.ravdess, "crema-d": speech_data.crema_d, "folder": speech_data.audio_folder}
 
 
@@ -238,7 +299,7 @@ def main(
     accumulate: Annotated[int, typer.Option(help="Batches for one step.")] = 1,
     learning_rate: float = 3e-4,
     layer_decay: Annotated[float, typer.Option(help="Learning rate of a layer by that of the next.")] = 0.8,
-    freeze_epochs: Annotated[float, typer.Option(help="The encoder is frozen so long; -1 is always.")] = 1,
+    freeze_epochs: Annotated[float, typer.Option(help="The encoder is frozen so long; -1: always, as in --lora.")] = 1,
     lora: Annotated[bool, typer.Option("--lora", help="Train adapters of the frozen encoder's attention.")] = False,
     class_weights: Annotated[bool, typer.Option(help="Weigh rare labels more.")] = True,
     label_smoothing: float = 0.1,
@@ -250,12 +311,15 @@ def main(
     split: Annotated[str, typer.Option(help="Of a data set of the Hub.")] = "train",
     audio_column: str | None = None,
     label_column: str = "label",
-    speaker_column: str = "speaker",
+    speaker_column: Annotated[str | None, typer.Option(help="'speaker', if there is one.")] = None,
     dataset_license: Annotated[str, typer.Option(help="Of the data, for results.json.")] = "unknown",
     push: Annotated[str | None, typer.Option(help="USER/NAME on the Hub, to publish the first fold's model.")] = None,
-    license: Annotated[str, typer.Option(help="Of the published weights.")] = "apache-2.0",
+    license: Annotated[str | None, typer.Option(help="Of the published weights, as the Hub names it.")] = None,
 ):
     """Fine-tune on labelled speech, and write the figures on unheard speakers."""
+    given = locals()
+    settings = {name: given[name] for name in SETTINGS}
+    is_main = PartialState().is_main_process
     try:
         columns = {"label": label_column, "speaker": speaker_column}
         if kind in LOADERS:
@@ -266,37 +330,43 @@ def main(
             rows = speech_data.hub_dataset(source, split, audio_column or "audio", **columns)
         else:
             raise speech_data.DataError(f"{kind!r} is no kind of data; give {', '.join(LOADERS)}, csv or hub.")
+        if push and not license:
+            raise speech_data.DataError("--push needs --license: that of the weights, such as gpl-2.0.")
         rows, left_out = speech_data.usable(rows)
-        for name, reason in left_out:
+        for name, reason in left_out if is_main else []:
             console.print(f"Left out: {name} {reason}.", markup=False, soft_wrap=True)
         count = speech_data.count_folds(rows)
         if not 0 <= fold <= count:
             raise speech_data.DataError(f"--fold {fold} is impossible; give 1 to {count}, or 0 for all.")
         labels = sorted({row["label"] for row in rows})
-        names = ("checkpoint", "epochs", "steps", "batch_size", "accumulate", "learning_rate", "layer_decay", "lora")
-        names += ("freeze_epochs", "class_weights", "label_smoothing", "augment", "spec_augment", "bf16")
-        names += ("checkpointing",)
-        given = locals()
-        settings = {name: given[name] for name in names}
-        right, made, speakers = [], [], []
-        folds = [fold] if fold else range(1, count + 1)
+        folds = [fold] if fold else [*range(1, count + 1)]
+        # All before the first is trained: a fold may turn out to be impossible.
+        splits = {each: speech_data.split_by_speaker(rows, each, seed, kind == "ravdess") for each in folds}
         for each in folds:
-            tested, predicted = train_fold(
-                rows, labels, each, seed, kind == "ravdess", settings, output / f"fold-{each}"
-            )
-            right += [labels.index(row["label"]) for row in tested]
-            speakers += [row["speaker"] for row in tested]
-            made += predicted.tolist()
+            run = {"settings": settings, "seed": seed, "labels": labels}
+            run["clips"] = {
+                part: [row.get("name") or str(row["audio"]) for row in splits[each][part]] for part in splits[each]
+            }
+            if is_main:
+                begin(output / f"fold-{each}", run)
+        predicted = {each: train_fold(splits[each], labels, seed, settings, output / f"fold-{each}") for each in folds}
     except speech_data.DataError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
     if not PartialState().is_main_process:
         return
-    split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else "speakers parted at random"
+    tested = [row for each in folds for row in splits[each]["test"]]
+    right = [labels.index(row["label"]) for row in tested]
+    made = np.concatenate([*predicted.values()])
+    speakers = [row["speaker"] for row in tested]
+    is_known = speakers[0] is not None
+    split_by = "speakers parted at random" if is_known else "CLIPS parted at random, speakers unknown"
+    split_by = "EmoBox's folds of RAVDESS" if kind == "ravdess" else split_by
     name = {"ravdess": "RAVDESS speech", "crema-d": "CREMA-D"}.get(kind, Path(source).name)
     data = {"name": name, "license": dataset_license}
     about = {"dataset": data, "training_data": data, "folds": len(folds), "seeds": [seed], "settings": settings}
-    about["protocol"] = f"{split_by}, fold {', '.join(map(str, folds))}; the best epoch on other validation speakers"
+    best = f"the best epoch on other {'speakers' if is_known else 'clips'}"
+    about["protocol"] = f"{split_by}, fold {', '.join(map(str, folds))}; {best}"
     results = speech_metrics.write_report(output, right, made, speakers, labels, about)
     table = Table("figure", "value", "95 % interval", title=f"{name}: {len(right)} clips, {len(folds)} folds")
     for metric, numbers in results["metrics"].items():

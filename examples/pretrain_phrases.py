@@ -225,8 +225,12 @@ def similarity(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def found(scores: torch.Tensor, k: int) -> torch.Tensor:
-    """How often (0, 0.5 or 1) each pair's clips are among each other's k nearest, (N,) from scores (N, N)."""
-    return sum((each > each.diagonal()[:, None]).sum(1).lt(k).float() for each in (scores, scores.T)) / 2
+    """How often (0, 0.5 or 1) each pair's clips are among each other's k nearest, (N,) from scores (N, N).
+
+    A tie is a miss, and so is what is no number: a model that has collapsed finds nothing.
+    """
+    farther = [(each < each.diagonal()[:, None]).sum(1) for each in (scores, scores.T)]
+    return sum((count >= len(scores) - k).float() for count in farther) / 2
 
 
 def make_config(**choices) -> AudioBranchConfig:
@@ -242,10 +246,10 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("outputs/phrases"))
     parser.add_argument("--minutes", type=float, default=180, help="stop, to go on with the next call")
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=120, help="of speech in a batch, on either side of the pairs")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--start", type=Path, help="checkpoint to begin from, to compare other poolings")
+    parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin from")
     parser.add_argument("--num-segments", type=int, default=8)
     parser.add_argument("--pooling", default="attention")
     parser.add_argument("--seed", type=int, default=0)
@@ -256,11 +260,11 @@ def main(argv=None):
     set_seed(arguments.seed)
     rows = json.loads(index.read_text())
     samples = np.load(DATA / "phrases" / "train.npy", mmap_mode="r")
-    choices = {"num_segments": arguments.num_segments, "pooling_type": arguments.pooling}
+    config = make_config(num_segments=arguments.num_segments, pooling_type=arguments.pooling)
     if arguments.start:  # what another pooling needs and the checkpoint has not begins at random; transformers says so
-        model = AudioBranchModel.from_pretrained(arguments.start, apply_spec_augment=True, **choices)
+        model = AudioBranchModel.from_pretrained(arguments.start, config=config)
     else:
-        model = AudioBranchModel(make_config(**choices))
+        model = AudioBranchModel(config)
     trainer = PhraseTrainer(
         model,
         TrainingArguments(

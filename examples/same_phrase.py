@@ -44,16 +44,16 @@ def main(argv=None) -> int:
         model = AudioBranchModel.from_pretrained(args.model).eval()
         features = F.normalize(model.encode(files, show_progress=False).segment_features.float(), dim=-1)  # (3, S, D)
         waves = [load_audio(file, model.config.sample_rate) for file in files]
+        likeness = [features[0] @ other.T for other in features[1:]]  # two of (S, S)
+        draw(files, waves, likeness, args.output)
     except (OSError, ValueError, TypeError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1
-    likeness = [features[0] @ other.T for other in features[1:]]  # two of (S, S)
     table = Table("Phrase", "compared with", box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("mean likeness of the segments, in order", justify="right")
     for file, each in zip(files[1:], likeness, strict=True):
         table.add_row(files[0].name, file.name, f"{each.diagonal().mean():.2f}")
     console.print(table)
-    draw(files, waves, likeness, args.output)
     console.print(f"Picture: {args.output}", soft_wrap=True)
     if not args.files:
         console.print(CREDIT)

@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -64,39 +65,44 @@ def main():
     parser.add_argument("--target", type=Path, default=Path("checkpoints/phrases"))
     arguments = parser.parse_args()
     model = AudioBranchModel.from_pretrained(arguments.source).eval()
+    arguments.target.parent.mkdir(parents=True, exist_ok=True)
     model.config.apply_spec_augment = False  # whoever fine-tunes it decides anew
-    shutil.rmtree(arguments.target, ignore_errors=True)
-    model.save_pretrained(arguments.target, state_dict=half(model))
-    AudioBranchFeatureExtractor.from_model(model).save_pretrained(arguments.target)
-    for path in arguments.target.glob("*.py"):
-        path.unlink()
-    for path in arguments.target.glob("*.json"):
-        settings = json.loads(path.read_text())
-        settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
-        path.write_text(json.dumps(settings, indent=2) + "\n")
-
-    clips = [read(path) for people in development_phrases() for person in people for path in person]
-    shipped = AudioBranchModel.from_pretrained(arguments.target).eval()
-    cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
-    text = arguments.results.read_text().replace(str(arguments.source), "this model")
-    results = json.loads(text)
+    state = max((arguments.source / "training").glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    results = json.loads(arguments.results.read_text(encoding="utf-8"))
+    for row in results["phrases"] + results["number_words"]:
+        row["method"] = "this model" if row["method"] == str(arguments.source) else row["method"]
     others = ""
     if arguments.others.exists():
         compared = json.loads(arguments.others.read_text())["phrases"]
         compared = [row | {"method": Path(row["method"]).name} for row in compared if "/" in row["method"]]
         others = f"\nOther poolings, and one segment, trained for fewer steps:\n\n{phrases_table(compared)}\n"
-    state = json.loads(max((arguments.source / "training").glob("*/trainer_state.json")).read_text())
+
+    made = Path(tempfile.mkdtemp(dir=arguments.target.parent))  # takes the target's place when all of it is there
+    model.save_pretrained(made, state_dict=half(model))
+    AudioBranchFeatureExtractor.from_model(model).save_pretrained(made)
+    for path in made.glob("*.py"):
+        path.unlink()
+    for path in made.glob("*.json"):
+        settings = json.loads(path.read_text())
+        settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
+        path.write_text(json.dumps(settings, indent=2) + "\n")
+    clips = [read(path) for people in development_phrases() for person in people for path in person]
+    shipped = AudioBranchModel.from_pretrained(made).eval()
+    cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
     card = CARD.read_text(encoding="utf-8").format(
         parameters=model.num_parameters() / 1e6,
         phrases=phrases_table(results["phrases"]),
         numbers=numbers_table(results),
         others=others,
-        steps=state["global_step"],
+        steps=json.loads(state.read_text())["global_step"],
         cosine=cosine,
     )
-    (arguments.target / "README.md").write_text(card, encoding="utf-8")
-    (arguments.target / "results.json").write_text(text, encoding="utf-8")
-    shutil.copyfile("/usr/share/common-licenses/GPL-2", arguments.target / "LICENSE")
+    (made / "README.md").write_text(card, encoding="utf-8")
+    (made / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    shutil.copyfile("/usr/share/common-licenses/GPL-2", made / "LICENSE")
+    made.chmod(0o755)
+    shutil.rmtree(arguments.target, ignore_errors=True)
+    made.rename(arguments.target)
     print(f"{arguments.target}: {model.num_parameters():,} parameters, cosine to float32 at least {cosine:.6f}")
 
 

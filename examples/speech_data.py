@@ -45,7 +45,7 @@ def ravdess(folder: Path) -> list[dict]:
                 f"{place} is missing; RAVDESS has a folder for each of 24 actors: unpack the archive whole."
             )
         found = []
-        for path in sorted(place.glob("*.wav")):
+        for path in sorted(path for path in place.iterdir() if path.suffix.lower() == ".wav"):
             codes = path.stem.split("-")
             if len(codes) != 7 or not all(code.isdecimal() for code in codes) or int(codes[2]) not in EMOTIONS:
                 raise DataError(f"{path} has no name of RAVDESS (03-01-06-01-02-01-12.wav); move it elsewhere.")
@@ -63,7 +63,7 @@ def ravdess(folder: Path) -> list[dict]:
 def crema_d(folder: Path) -> list[dict]:
     """CREMA-D, in the published layout: AudioWAV/1001_DFA_ANG_XX.wav (actor, sentence, emotion, intensity)."""
     rows = []
-    for path in sorted(Path(folder).rglob("*.wav")):
+    for path in sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() == ".wav"):
         parts = path.stem.split("_")
         if len(parts) != 4 or parts[2] not in CREMA_EMOTIONS:
             raise DataError(f"{path} has no name of CREMA-D (1001_DFA_ANG_XX.wav); move it elsewhere.")
@@ -85,67 +85,103 @@ def audio_folder(folder: Path) -> list[dict]:
     return rows
 
 
-def table(path: Path, audio="path", label="label", speaker="speaker") -> list[dict]:
-    """A CSV file with a column for the audio files (relative to it), the labels and, if there is one, the speakers."""
-    with open(path, encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    if not lines or not {audio, label} <= lines[0].keys():
-        columns = ", ".join(lines[0]) if lines else "no rows"
-        raise DataError(f"{path} has {columns}; it needs the columns {audio} and {label}, or name yours.")
+def table(path: Path, audio="path", label="label", speaker: str | None = None) -> list[dict]:
+    """A CSV file (UTF-8) with columns for the audio files, relative to it, for the labels and, if known, the speakers.
+
+    Raises:
+        DataError: It can't be read, a column is missing, or a cell is empty.
+    """
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"{path} can't be read ({error.strerror}); give a CSV file.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV file in UTF-8 ({error}); save it as one.") from error
+    speaker = _check_columns(path, [name for name in (lines[0] if lines else []) if name], audio, label, speaker)
     rows = []
     for number, line in enumerate(lines, start=2):
-        if not line[label]:
-            raise DataError(f"{path}, line {number}, has no {label}; fill it in, or delete the line.")
-        rows.append({"audio": path.parent / line[audio], "label": line[label], "speaker": line.get(speaker) or None})
+        cells = {name: (line.get(name) or "").strip() for name in (audio, label, speaker)}
+        if empty := [name for name in (audio, label) if not cells[name]]:
+            raise DataError(f"{path}, line {number}, has no {empty[0]}; fill it in, or delete the line.")
+        rows.append({"audio": path.parent / cells[audio], "label": cells[label], "speaker": cells[speaker] or None})
     return rows
 
 
-def hub_dataset(name: str, split: str, audio="audio", label="label", speaker="speaker") -> list[dict]:
-    """A data set of the Hub. Its audio is not decoded by `datasets`, which would need FFmpeg."""
+def _check_columns(name, columns: list[str], audio: str, label: str, speaker: str | None) -> str:
+    """The column of the speakers: the one that was asked for, or `speaker`, which may be missing."""
+    needed = [audio, label] if speaker is None else [audio, label, speaker]
+    if missing := [column for column in needed if column not in columns]:
+        there = ", ".join(columns) or "no columns"
+        raise DataError(f"{name} has no column {' or '.join(missing)}, but {there}; name yours.")
+    return speaker or "speaker"
+
+
+def hub_dataset(name: str, split: str, audio="audio", label="label", speaker: str | None = None) -> list[dict]:
+    """A data set of the Hub. Its audio is not decoded by `datasets`, which would need FFmpeg.
+
+    Raises:
+        DataError: It can't be loaded, a column is missing, or a row has no audio or label.
+    """
     from datasets import Audio, ClassLabel, load_dataset
 
-    data = load_dataset(name, split=split)
-    if missing := [column for column in (audio, label) if column not in data.column_names]:
-        raise DataError(f"{name} has no column {' or '.join(missing)}, but {', '.join(data.column_names)}; name yours.")
+    try:
+        data = load_dataset(name, split=split)
+    except (OSError, ValueError) as error:  # not there, no such split, no connection
+        raise DataError(f"{name} can't be loaded: {' '.join(str(error).split())}") from error
+    speaker = _check_columns(name, data.column_names, audio, label, speaker)
     data = data.cast_column(audio, Audio(decode=False))
     kind = data.features[label]
     rows = []
     for number, line in enumerate(data):
         if line[label] is None or line[label] == -1:  # how data sets say that there is none
             raise DataError(f"{name}, row {number}, has no {label}; filter such rows out, or use another split.")
-        text = kind.int2str(line[label]) if isinstance(kind, ClassLabel) else str(line[label])
+        if line[audio] is None:
+            raise DataError(f"{name}, row {number}, has no {audio}; filter such rows out.")
+        text = kind.int2str(line[label]) if isinstance(kind, ClassLabel) else str(line[label]).strip()
         source = line[audio]["bytes"] if line[audio]["bytes"] is not None else line[audio]["path"]
-        rows.append({"audio": source, "label": text, "speaker": str(line[speaker]) if speaker in line else None})
+        person = str(line.get(speaker) if line.get(speaker) is not None else "").strip() or None
+        rows.append({"audio": source, "label": text, "speaker": person, "name": f"row {number}"})
     return rows
 
 
 def usable(rows: list[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
-    """Rows that can be read, each once and with its `length` in seconds; and (file, reason) of the others.
+    """Rows that can be read, each once and with its `length` in seconds; and (name, reason) of the others.
 
-    Lengths come from the files' headers. The same audio under two names, as in RAVDESS's copies, is told by its bytes.
+    Every file is decoded once, so that none stops the training later. The same audio under two names, as in RAVDESS's
+    copies, is told by its bytes.
 
     Raises:
-        DataError: Fewer than two labels are left.
+        DataError: Fewer than two labels are left, or some rows have a speaker and others have none.
     """
     kept, left_out, seen = [], [], {}
-    for row in track(rows, "Reading headers", transient=True):
+    for row in track(rows, "Reading the recordings", transient=True):
         source = row["audio"]
-        name = f"{len(source)} bytes" if isinstance(source, bytes) else str(source)
+        name = row.get("name") or str(source)
         try:
             data = source if isinstance(source, bytes) else Path(source).read_bytes()
-            info = soundfile.info(io.BytesIO(data))
+            samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
         except (OSError, soundfile.SoundFileError) as error:
             left_out.append((name, f"can't be read: {error}"))
             continue
-        if not info.frames:
+        if not len(samples):
             left_out.append((name, "holds no samples"))
             continue
-        if (first := seen.setdefault(hashlib.sha256(data).hexdigest(), name)) != name:
-            left_out.append((name, f"is the same audio as {first}"))
+        if not np.isfinite(samples).all():
+            left_out.append((name, "holds samples that are no numbers"))
             continue
-        kept.append(row | {"length": info.frames / info.samplerate})
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in seen:
+            left_out.append((name, f"is the same audio as {seen[digest]}"))
+            continue
+        seen[digest] = name
+        kept.append(row | {"length": len(samples) / rate})
     if len(labels := {row["label"] for row in kept}) < 2:
         raise DataError(f"The data has the labels {sorted(labels)}; a classifier needs at least two.")
+    unknown = sum(row["speaker"] is None for row in kept)
+    if 0 < unknown < len(kept):
+        raise DataError(f"{unknown} of {len(kept)} recordings have no speaker; name them, or leave them out.")
     return kept, left_out
 
 
@@ -155,8 +191,7 @@ def count_folds(rows: list[dict]) -> int:
 
 
 def _groups(rows: list[dict]) -> list:
-    known = all(row["speaker"] is not None for row in rows)
-    return [row["speaker"] if known else place for place, row in enumerate(rows)]
+    return [place if row["speaker"] is None else row["speaker"] for place, row in enumerate(rows)]
 
 
 def split_by_speaker(rows: list[dict], fold: int = 1, seed: int = 0, is_ravdess: bool = False) -> dict[str, list[dict]]:

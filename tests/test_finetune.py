@@ -135,14 +135,43 @@ def test_unreadable_empty_and_double_files_are_left_out_and_listed(ravdess, tmp_
     assert "can't be read" in reasons["ben-2.wav"]
     with pytest.raises(DataError, match="at least two"):
         speech_data.usable(rows[:1])
+    with pytest.raises(DataError, match="1 of 2 recordings have no speaker"):
+        speech_data.usable([rows[0] | {"speaker": None}, rows[1]])
+    soundfile.write(tmp_path / "sad" / "ben-5.wav", np.array([0.1, np.nan, 0.1]), RATE, subtype="FLOAT")
+    broken = source.read_bytes()
+    (tmp_path / "sad" / "ben-6.wav").write_bytes(broken)
+    soundfile.write(tmp_path / "whole.flac", soundfile.read(source)[0], RATE)
+    (tmp_path / "sad" / "ben-7.flac").write_bytes((tmp_path / "whole.flac").read_bytes()[:3000])
+    _, left_out = speech_data.usable(speech_data.audio_folder(tmp_path))
+    reasons = {Path(name).name: reason for name, reason in left_out}
+    assert "no numbers" in reasons["ben-5.wav"] and "can't be read" in reasons["ben-7.flac"]
+    twice = [{"audio": broken, "label": label, "speaker": "anna", "name": f"row {label}"} for label in "xyx"]
+    twice[1]["audio"] = (tmp_path / "whole.flac").read_bytes()
+    kept, left_out = speech_data.usable(twice)
+    assert len(kept) == 2 and left_out == [("row x", "is the same audio as row x")]
 
 
 def test_a_table_needs_its_columns_and_every_label(tmp_path):
     (tmp_path / "clips.csv").write_text("path,label,speaker\na.wav,x,anna\nb.wav,,ben\n")
     with pytest.raises(DataError, match="line 3, has no label"):
         speech_data.table(tmp_path / "clips.csv")
-    with pytest.raises(DataError, match="it needs the columns path and emotion"):
-        speech_data.table(tmp_path / "clips.csv", label="emotion")
+    for wrong, missing in (({"label": "emotion"}, "emotion"), ({"speaker": "actr"}, "actr")):
+        with pytest.raises(DataError, match=f"no column {missing}, but path, label, speaker"):
+            speech_data.table(tmp_path / "clips.csv", **wrong)
+    (tmp_path / "clips.csv").write_text("label,path\nx\n")
+    with pytest.raises(DataError, match="line 2, has no path"):
+        speech_data.table(tmp_path / "clips.csv")
+    (tmp_path / "clips.csv").write_bytes("path,label\na.wav,größe\n".encode("cp1252"))
+    with pytest.raises(DataError, match="UTF-8"):
+        speech_data.table(tmp_path / "clips.csv")
+    with pytest.raises(DataError, match="can't be read"):
+        speech_data.table(tmp_path / "nowhere.csv")
+
+
+def test_a_table_of_excel_with_blanks_is_read_as_it_is_meant(tmp_path):
+    (tmp_path / "clips.csv").write_text("path,label,speaker\na.wav,x,anna\nb.wav, x,anna \n", encoding="utf-8-sig")
+    rows = speech_data.table(tmp_path / "clips.csv")
+    assert [(row["label"], row["speaker"]) for row in rows] == [("x", "anna")] * 2
 
 
 def test_crema_d_is_read_in_its_published_layout(tmp_path):
@@ -211,13 +240,109 @@ def test_class_weights_and_accumulation_give_the_gradient_of_one_large_batch(rav
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)
 
 
-def test_a_frozen_encoder_thaws_when_it_is_told_to(tmp_path):
-    model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3))
-    model.freeze("encoder")
-    thaw = finetune.Thaw(2.0)
-    for epoch, frozen in ((0.0, True), (1.9, True), (2.0, False)):
+def test_a_frozen_encoder_stays_until_it_is_told_to_thaw():
+    model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3, conv_norm="batch", dropout=0.0))
+    thaw = finetune.Thaw(model, 2.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for epoch, is_frozen in ((0.0, True), (1.9, True), (2.0, False)):
+        model.train()
         thaw.on_step_begin(None, type("State", (), {"epoch": epoch}), None, model=model)
-        assert bool(model.base_model.frozen_modules) == frozen
+        model(torch.randn(2, 8000), labels=torch.tensor([0, 2])).loss.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad for n, p in model.named_parameters() if "encoder" in n])
+        assert (norm == 0) == is_frozen  # it takes no part in clipping, either
+        thaw.on_pre_optimizer_step(None, None, None)
+        optimizer.step()
+        optimizer.zero_grad()
+        moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert any("encoder." in name for name in moved) != is_frozen
+        assert "classifier.weight" in moved
+
+
+TWO_PROCESSES = """
+import sys
+import torch
+sys.path[:0] = [{root!r}, {tests!r}, {examples!r}]
+import datasets
+import finetune
+from conftest import make_model, tiny_config
+from finetune import AudioBranchForAudioClassification, SpeechTrainer, Thaw, TrainingArguments
+
+torch.set_num_threads(1)
+model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=2, dropout=0.0, conv_norm="layer"))
+seen = []
+
+def collate(items):
+    torch.rand(sum(item["number"] for item in items))  # as augmentation, which draws more in one process than another
+    seen.extend(item["number"] for item in items)
+    clips = torch.stack([torch.randn(4000, generator=torch.Generator().manual_seed(i["number"])) for i in items])
+    return {{"input_features": clips, "labels": torch.tensor([item["labels"] for item in items])}}
+
+rows = datasets.Dataset.from_dict(
+    {{"number": [*range(32)], "labels": [i % 2 for i in range(32)], "length": [4000 + i for i in range(32)]}}
+)
+arguments = TrainingArguments(
+    {folder!r}, num_train_epochs=3, learning_rate=1e-2, report_to="none", disable_tqdm=True, save_strategy="no",
+    **(finetune.DISTRIBUTED | {{"per_device_train_batch_size": 4, "use_cpu": True}}),
+)
+start = {{name: value.clone() for name, value in model.state_dict().items()}}
+trainer = SpeechTrainer(model, arguments, collate, rows, callbacks=[Thaw(model, 1.0)])
+trainer.train()
+rank, state = torch.distributed.get_rank(), model.state_dict()
+torch.save({{"seen": seen, "state": state, "start": start}}, {folder!r} + f"/{{rank}}.pt")
+"""
+
+
+def test_two_processes_thaw_one_encoder_and_see_each_clip_once_in_an_epoch(tmp_path):
+    paths = {"root": str(ROOT), "tests": str(ROOT / "tests"), "examples": str(ROOT / "examples")}
+    (tmp_path / "train.py").write_text(TWO_PROCESSES.format(folder=str(tmp_path), **paths))
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*program, str(tmp_path / "train.py")], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for epoch in range(3):
+        part = slice(16 * epoch, 16 * epoch + 16)
+        assert sorted(first["seen"][part] + second["seen"][part]) == [*range(32)]
+    moved = 0
+    for name, value in first["state"].items():
+        torch.testing.assert_close(second["state"][name], value, atol=0, rtol=0, msg=name)
+        moved += "encoder." in name and not torch.equal(value, first["start"][name])
+    assert moved
+
+
+@pytest.fixture(scope="module")
+def wav2vec2(tmp_path_factory):
+    """A checkpoint on somebody else's encoder."""
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    folder = tmp_path_factory.mktemp("wav2vec2")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
+    config = Wav2Vec2Config(**sizes, feat_extract_norm="layer", do_stable_layer_norm=True)
+    Wav2Vec2Model(config).save_pretrained(folder / "encoder")
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder / "encoder")
+    AudioBranchModel.from_encoder(folder / "encoder").save_pretrained(folder / "model")
+    return folder / "model"
+
+
+def test_layers_of_other_encoders_are_told_from_their_convolutions(wav2vec2):
+    model = AudioBranchModel.from_pretrained(wav2vec2)
+    groups = finetune.layer_groups(model, 1.0, 0.5, 0.0)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    inner = model.encoder.model
+    places = [inner.feature_extractor.conv_layers[6].conv, inner.encoder.layers[0].feed_forward.output_dense]
+    assert [rates[id(place.weight)] for place in places] == [0.125, 0.25]
+
+
+def test_options_reach_other_encoders_or_are_refused(wav2vec2):
+    settings = {"checkpoint": wav2vec2, "lora": False, "spec_augment": True, "freeze_epochs": 1, "layer_decay": 0.8}
+    for asked in (True, False):
+        model = finetune.load_model(["a", "b", "c"], settings | {"spec_augment": asked})
+        assert model.audio_branch.encoder.model.config.apply_spec_augment is asked
+        assert model.classifier.out_features == 3
+    for wrong, sentence in (({"lora": True}, "--lora knows our own"), ({"freeze_epochs": -1}, "stays frozen")):
+        with pytest.raises(DataError, match=sentence):
+            finetune.load_model(["a", "b"], settings | wrong)
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +383,12 @@ def test_the_recipe_trains_reports_and_leaves_a_checkpoint_that_loads_anywhere(o
     assert check_checkpoint(tmp_path / "out" / "fold-2") == ["training"]  # and may be published
     assert (tmp_path / "out" / "confusion.png").stat().st_size > 5000
     assert "unweighted_accuracy" in results["metrics"] and "UA" in (tmp_path / "out" / "report.md").read_text()
-    if "--lora" not in options:
+    if "--lora" in options:
+        before, after = (load_file(f / "model.safetensors") for f in (checkpoint, tmp_path / "out" / "fold-2"))
+        moved = {name for name, value in before.items() if not torch.equal(value, after[f"audio_branch.{name}"])}
+        assert moved and all("qkv_proj" in n or "o_proj" in n for n in moved if n.startswith("encoder."))
+        assert any(name.startswith("encoder.") for name in moved)
+    else:
         states = sorted((tmp_path / "out" / "fold-2" / "training").glob("checkpoint-*/trainer_state.json"))
         history = json.loads(states[-1].read_text())["log_history"]
         losses = [entry["loss"] for entry in history if "loss" in entry]
@@ -282,8 +412,9 @@ def test_bad_arguments_are_one_sentence(ravdess, checkpoint, tmp_path):
     for arguments, sentence in (
         (("ravdess", tmp_path), "Actor_01 is missing"),
         (("wav", tmp_path), "'wav' is no kind of data"),
+        (("ravdess", ravdess, "--checkpoint", tmp_path / "nowhere"), "nowhere can't be loaded"),
     ):
-        done = command(*arguments, "--checkpoint", checkpoint, cwd=tmp_path)
+        done = command(*arguments[:2], "--checkpoint", checkpoint, *arguments[2:], cwd=tmp_path)
         assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
 
 
@@ -316,17 +447,19 @@ def test_data_of_the_hub_is_not_decoded_by_datasets(ravdess, tmp_path):
 
 def test_a_run_that_goes_on_equals_one_that_went_through(ravdess, checkpoint, tmp_path):
     arguments = ("ravdess", ravdess, "--checkpoint", checkpoint, "--fold", 1, "--steps", 10, "--batch-size", 32)
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    done = command(*arguments, "--output", straight, cwd=tmp_path)
+    done = command(*arguments, "--output", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    shutil.copytree(straight, broken)
-    for made in (*broken.glob("fold-1/training/checkpoint-10"), broken / "fold-1" / "model.safetensors"):
-        shutil.rmtree(made) if made.is_dir() else made.unlink()  # as if it had been killed after the first epoch
-    assert [path.name for path in broken.glob("fold-1/training/checkpoint-*")] == ["checkpoint-5"]
-    done = command(*arguments, "--output", broken, cwd=tmp_path)
+    training = tmp_path / "out" / "fold-1" / "training"
+    through = load_file(training / "checkpoint-10" / "model.safetensors")
+    shutil.rmtree(training / "checkpoint-10")  # as if it had been killed after the first epoch
+    (training / "checkpoint-10").mkdir()  # while it was saving the second
+    assert {path.name for path in training.glob("checkpoint-*/*.safetensors")} == {"model.safetensors"}
+    done = command(*arguments, "--output", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    through, resumed = (load_file(folder / "fold-1" / "model.safetensors") for folder in (straight, broken))
+    resumed = load_file(training / "checkpoint-10" / "model.safetensors")
     assert all(torch.equal(resumed[name], value) for name, value in through.items())
+    done = command(*arguments, "--output", tmp_path / "out", "--seed", 1, cwd=tmp_path)
+    assert done.returncode == 1 and "holds a run with other seed" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_push_publishes_the_first_fold_with_its_figures_and_what_fails_is_a_sentence(
@@ -334,9 +467,8 @@ def test_push_publishes_the_first_fold_with_its_figures_and_what_fails_is_a_sent
 ):
     sent = []
 
-    def train_fold(rows, labels, fold, seed, is_ravdess, settings, output):
-        test = speech_data.split_by_speaker(rows, fold, seed, is_ravdess)["test"]
-        return test, np.array([labels.index(row["label"]) for row in test])
+    def train_fold(splits, labels, seed, settings, output):
+        return np.array([labels.index(row["label"]) for row in splits["test"]])
 
     def run(folder, repo_id, metrics, license):
         sent.append((folder, repo_id, read_results(metrics)["metrics"]["weighted_accuracy"]["value"], license))
@@ -345,23 +477,14 @@ def test_push_publishes_the_first_fold_with_its_figures_and_what_fails_is_a_sent
 
     monkeypatch.setattr(finetune, "train_fold", train_fold)
     monkeypatch.setattr(finetune.hub_upload, "run", run)
-    arguments = {"fold": 2, "output": tmp_path, "push": "anna/emotion", "license": "cc-by-nc-sa-4.0"}
+    arguments = {"fold": 2, "output": tmp_path, "push": "anna/emotion"}
+    with pytest.raises(typer.Exit):
+        finetune.main("ravdess", str(ravdess), str(checkpoint), **arguments)
+    assert "--push needs --license" in capsys.readouterr().err and not sent
+    arguments["license"] = "cc-by-nc-sa-4.0"
     finetune.main("ravdess", str(ravdess), str(checkpoint), **arguments)
     assert sent == [(tmp_path / "fold-2", "anna/emotion", 1.0, "cc-by-nc-sa-4.0")]
     with pytest.raises(typer.Exit):
         finetune.main("ravdess", str(ravdess), str(checkpoint), **arguments)
     assert "Error: Nothing was sent" in capsys.readouterr().err
     assert read_results(tmp_path / "results.json")  # nothing of the training is lost
-
-
-def test_spec_augment_is_asked_for_and_off_otherwise(ravdess, checkpoint, tmp_path, monkeypatch):
-    class Stop(Exception):
-        pass
-
-    def stop(model, *_, **__):
-        raise Stop(model.config.apply_spec_augment)
-
-    monkeypatch.setattr(finetune, "SpeechTrainer", stop)
-    for asked in (True, False):
-        with pytest.raises(Stop, match=str(asked)):
-            finetune.main("ravdess", str(ravdess), str(checkpoint), spec_augment=asked, output=tmp_path)

@@ -56,6 +56,8 @@ def test_recall_counts_both_directions_and_its_interval_holds_it():
     scores = torch.tensor([[0.9, 0.0, 0.0], [0.0, 0.5, 0.6], [0.0, 0.1, 0.7]])
     assert found(scores, 1).tolist() == [1.0, 0.5, 1.0]  # the second misses its partner in one direction
     assert found(scores, 2).tolist() == [1.0, 1.0, 1.0]
+    for collapsed in (torch.zeros(9, 9), torch.full((9, 9), float("nan"))):
+        assert found(collapsed, 5).sum() == 0
     result = measure(scores)
     assert result["N"] == 3 and result["R@1"]["value"] == pytest.approx(250 / 3)
     assert result["R@1"]["low"] <= result["R@1"]["value"] <= result["R@1"]["high"] <= 100
