@@ -262,7 +262,7 @@ def main(argv=None):
     samples = np.load(DATA / "phrases" / "train.npy", mmap_mode="r")
     config = make_config(num_segments=arguments.num_segments, pooling_type=arguments.pooling)
     if arguments.start:  # what another pooling needs and the checkpoint has not begins at random; transformers says so
-        model = AudioBranchModel.from_pretrained(arguments.start, config=config)
+        model = AudioBranchModel.from_pretrained(arguments.start, config=config, ignore_mismatched_sizes=True)
     else:
         model = AudioBranchModel(config)
     trainer = PhraseTrainer(

@@ -372,8 +372,9 @@ def command(*arguments, cwd):
     "options", [("--steps", 60, "--learning-rate", 3e-3, "--no-augment", "--layer-decay", 1), ("--steps", 4, "--lora")]
 )
 def test_the_recipe_trains_reports_and_leaves_a_checkpoint_that_loads_anywhere(options, ravdess, checkpoint, tmp_path):
-    (ravdess / "Actor_01" / "03-01-01-01-02-01-01.wav").write_bytes(b"no audio")
-    arguments = ("ravdess", ravdess, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--fold", 2)
+    data = shutil.copytree(ravdess, tmp_path / "data")
+    (data / "Actor_01" / "03-01-01-01-02-01-01.wav").write_bytes(b"no audio")
+    arguments = ("ravdess", data, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--fold", 2)
     done = command(*arguments, "--batch-size", 32, "--freeze-epochs", 0, *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "03-01-01-01-02-01-01.wav can't be read" in done.stderr
