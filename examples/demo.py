@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel
 from transformers.audio_utils import hertz_to_mel
+from transformers.utils.logging import disable_progress_bar
 
 from modeling_audio_branch import AudioBranchFeatureExtractor
 from modeling_audio_branch.audio_input import load_audio
@@ -46,6 +47,7 @@ def main(argv=None) -> int:
     parser.add_argument("--output", type=Path, default=Path("outputs/demo.png"), help="the picture to write")
     args = parser.parse_args(argv)
     # Piped output has no width of its own, and a file may be called "song [live].mp3".
+    disable_progress_bar()  # of loading a few megabytes
     console = Console(width=None if sys.stdout.isatty() else 100, markup=False, emoji=False, highlight=False)
     files = args.files or sorted(path for path in RECORDINGS.iterdir() if path.suffix in SUFFIXES)
     try:

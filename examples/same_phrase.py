@@ -14,6 +14,7 @@ from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
+from transformers.utils.logging import disable_progress_bar
 
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
@@ -39,6 +40,7 @@ def main(argv=None) -> int:
     if len(args.files) not in (0, 3):
         parser.error(f"{len(args.files)} files were given; give three: a phrase, the same one, and another.")
     files = args.files or RECORDINGS
+    disable_progress_bar()  # of loading a few megabytes
     console = Console(width=None if sys.stdout.isatty() else 100, markup=False, emoji=False, highlight=False)
     try:
         model = AudioBranchModel.from_pretrained(args.model).eval()

@@ -42,7 +42,7 @@ def main():
         for language, people in zip(("default", "de"), development_phrases(), strict=True):
             for path in [path for person in people for path in person]:
                 writer.writerow([path, label_of(path.stem), f"{language} {path.parent.name}"])
-    options = "--epochs 30 --learning-rate 1e-3 --freeze-epochs 0 --batch-size 32 --dataset-license GPL-2+"
+    options = "--epochs 15 --learning-rate 1e-3 --freeze-epochs 0 --batch-size 32 --dataset-license GPL-2+"
     arguments = ["csv", table, "--checkpoint", CHECKPOINT, "--output", "outputs/train_demo", *options.split()]
     sys.argv[1:] = map(str, arguments)
     typer.run(finetune.main)
