@@ -1,6 +1,8 @@
-"""Puts the pretrained model into checkpoints/phrases: weights in half precision, figures and a card.
+r"""Puts the pretrained model into checkpoints/phrases: weights in half precision, figures and a card.
 
     python examples/evaluate_phrases.py outputs/phrases
+    python examples/pretrain_phrases.py --start outputs/phrases --steps 60 --seconds 60 --learning-rate 3e-4 \
+        --pooling avg --output outputs/poolings/avg    # and so on, and with --num-segments 1
     python examples/evaluate_phrases.py --no-warping --output outputs/poolings.json outputs/poolings/*
     python examples/ship_phrases.py
 
@@ -75,7 +77,8 @@ def main():
     if arguments.others.exists():
         compared = json.loads(arguments.others.read_text())["phrases"]
         compared = [row | {"method": Path(row["method"]).name} for row in compared if "/" in row["method"]]
-        others = f"\nOther poolings, and one segment, trained for fewer steps:\n\n{phrases_table(compared)}\n"
+        about = "What segments buy, and the four poolings: this model, trained on for 60 steps with each"
+        others = f"\n{about}:\n\n{phrases_table(compared)}\n"
 
     made = Path(tempfile.mkdtemp(dir=arguments.target.parent))  # takes the target's place when all of it is there
     model.save_pretrained(made, state_dict=half(model))
