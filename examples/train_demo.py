@@ -1,4 +1,4 @@
-"""A small fine-tuning from beginning to end on real speech: 41 phrases of a game, said by 8 people in two languages.
+"""A small fine-tuning from beginning to end on real speech: 42 phrases of a game, said by 8 people in two languages.
 
     python examples/train_demo.py        # or: make train-demo; some minutes on two cores
 
