@@ -35,14 +35,15 @@ from pretrain_phrases import embed, found, read, similarity
 
 from modeling_audio_branch import AudioBranchModel
 
+MEL = {"n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
+COEFFICIENTS = MFCC(RATE, 13, melkwargs=MEL)
 WARPING = "dynamic time warping"
 NUMBER_SPEAKERS = {"en": ["asterisk-core-sounds-en-g722"], **PAIRS, "ru": ["asterisk-core-sounds-ru-g722"]}
 
 
 def mfcc(clip: np.ndarray) -> torch.Tensor:
     """Unit vectors (T, 39): 13 mean-free MFCCs below 3.6 kHz, with two deltas."""
-    settings = {"n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
-    coefficients = MFCC(RATE, 13, melkwargs=settings)(torch.from_numpy(clip))
+    coefficients = COEFFICIENTS(torch.from_numpy(clip))
     deltas = compute_deltas(coefficients)
     all_three = torch.cat([coefficients - coefficients.mean(1, keepdim=True), deltas, compute_deltas(deltas)])
     return F.normalize(all_three.T, dim=-1)
@@ -105,11 +106,12 @@ def number_words(models: dict, with_warping: bool, templates: int = 8) -> list[d
         voices = generator.sample(espeak.variants, templates)
         rendered = [espeak.say(str(n), language + v, generator.randint(130, 200), 50) for n in NUMBERS for v in voices]
         rendered = [trim(clip) / max(1e-4, np.abs(clip).max()) for clip in rendered]
+        keys = {name: embed(model, rendered) for name, model in models.items()}
         for package in NUMBER_SPEAKERS[language]:
             spoken = recordings(package)
             spoken = {number: read(spoken[f"digits/{number}"]) for number in NUMBERS if f"digits/{number}" in spoken}
             clips = [*spoken.values()]
-            scores = {name: similarity(embed(model, clips), embed(model, rendered)) for name, model in models.items()}
+            scores = {name: similarity(embed(model, clips), keys[name]) for name, model in models.items()}
             if with_warping:
                 scores[WARPING] = warping_scores(clips, rendered)
             for name, each in scores.items():

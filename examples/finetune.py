@@ -69,7 +69,7 @@ class Augmentation:
 
 
 def make_dataset(rows: list[dict], labels: list[str], rate: int, augment: bool = False) -> datasets.Dataset:
-    """Rows for `Collator`. Their `length` in samples comes from the headers, so that grouping by it reads no audio."""
+    """Rows for `Collator`. Their `length` in samples is known, so that grouping by it reads no audio."""
     columns = {
         "path": [None if isinstance(row["audio"], bytes) else str(row["audio"]) for row in rows],
         "bytes": [row["audio"] if isinstance(row["audio"], bytes) else None for row in rows],
@@ -353,7 +353,7 @@ def main(
     except speech_data.DataError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
-    if not PartialState().is_main_process:
+    if not is_main:
         return
     tested = [row for each in folds for row in splits[each]["test"]]
     right = [labels.index(row["label"]) for row in tested]
