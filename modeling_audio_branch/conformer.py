@@ -157,7 +157,8 @@ class ConformerEncoder(nn.Module):
     def _packed(self, input_features, frame_mask, layer_weights, **kwargs):
         """The same on valid frames alone."""
         packing = Packing(self.subsampling.subsampled_mask(frame_mask))
-        row, row_mask = in_one_row(input_features, frame_mask, packing.clips, self.config.subsampling_factor)  # (1, R, M)
+        factor = self.config.subsampling_factor
+        row, row_mask = in_one_row(input_features, frame_mask, packing.clips, factor)  # (1, R, M), (1, R)
         hidden_states, row_mask = self.subsampling(row, row_mask)
         del row  # as large as the input
         hidden_states = hidden_states[row_mask].unsqueeze(0)  # (1, N, D)
