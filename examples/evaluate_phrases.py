@@ -25,48 +25,22 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch.nn import functional as F
-from torchaudio.functional import compute_deltas
-from torchaudio.transforms import MFCC
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import NUMBERS, PAIRS, RATE, Espeak, recordings, test_pairs, trim
+from phrases_data import NUMBERS, PAIRS, RATE, Espeak, recordings, speech, test_pairs
 from pretrain_phrases import embed, found, read, similarity
+from warping import mfcc, warping_cost
 
 from modeling_audio_branch import AudioBranchModel
 
-MEL = {"n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
-COEFFICIENTS = MFCC(RATE, 13, melkwargs=MEL)
 WARPING = "dynamic time warping"
 NUMBER_SPEAKERS = {"en": ["asterisk-core-sounds-en-g722"], **PAIRS, "ru": ["asterisk-core-sounds-ru-g722"]}
-
-
-def mfcc(clip: np.ndarray) -> torch.Tensor:
-    """Unit vectors (T, 39): 13 mean-free MFCCs below 3.6 kHz, with two deltas."""
-    coefficients = COEFFICIENTS(torch.from_numpy(clip))
-    deltas = compute_deltas(coefficients)
-    all_three = torch.cat([coefficients - coefficients.mean(1, keepdim=True), deltas, compute_deltas(deltas)])
-    return F.normalize(all_three.T, dim=-1)
 
 
 def mfcc_segments(clip: np.ndarray) -> torch.Tensor:
     pooled = F.adaptive_avg_pool1d(mfcc(clip).T, 8).T
     return F.normalize(pooled, dim=-1)
-
-
-def warping_cost(query: torch.Tensor, keys: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Cost (K,) of the best warping of (T, D) onto each of the padded keys (K, U, D), by the sum of the lengths."""
-    distance = 1 - torch.einsum("td,kud->tuk", query, keys).numpy()  # (T, U, K)
-    steps, width, count = distance.shape
-    total = np.full((width + 1, count), np.inf)
-    total[0] = 0.0
-    for row in range(steps):
-        before, total = total, np.full_like(total, np.inf)
-        diagonal = np.minimum(before[:-1], before[1:])
-        for column in range(width):
-            total[column + 1] = distance[row, column] + np.minimum(diagonal[column], total[column])
-    ends = total[lengths.numpy(), np.arange(count)]
-    return torch.from_numpy(ends) / (steps + lengths)
 
 
 def warping_scores(first: list[np.ndarray], second: list[np.ndarray]) -> torch.Tensor:
@@ -105,7 +79,7 @@ def number_words(models: dict, with_warping: bool, templates: int = 8) -> list[d
     for language in NUMBER_SPEAKERS:
         voices = generator.sample(espeak.variants, templates)
         rendered = [espeak.say(str(n), language + v, generator.randint(130, 200), 50) for n in NUMBERS for v in voices]
-        rendered = [trim(clip) / max(1e-4, np.abs(clip).max()) for clip in rendered]
+        rendered = [speech(clip) for clip in rendered]
         keys = {name: embed(model, rendered) for name, model in models.items()}
         for package in NUMBER_SPEAKERS[language]:
             spoken = recordings(package)

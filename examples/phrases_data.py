@@ -3,7 +3,7 @@
     pip install av espeakng-loader
     python examples/phrases_data.py            # 0.4 GB of Debian packages, 15 minutes, 1.5 GB in data/phrases
 
-Writes `train.npy`, all clips one behind the other at 8 kHz in int16, and `index.json`, a row for each: its place, its
+Writes `train.npy`, all clips one behind the other at 8 kHz in int16, and `train.json`, a row for each: its place, its
 text's number, language and voice. Training: human recordings of GPL-2 packages with their transcripts (Fish Fillets in
 Czech and Dutch, Tux Paint in Romanian, Russian, French, Spanish and Bulgarian), renderings of the same texts, and
 renderings of single words and pairs of words from the dialogues of Fish Fillets in ten languages. Test: phrases that
@@ -14,6 +14,7 @@ people say the same 42 phrases, in each of two languages. Finished steps are not
 
 import argparse
 import ctypes
+import itertools
 import json
 import random
 import re
@@ -89,6 +90,12 @@ def trim(samples: np.ndarray, decibels: float = 35.0) -> np.ndarray:
     return samples[max(0, loud[0] - 1) * size : (loud[-1] + 2) * size]
 
 
+def speech(samples: np.ndarray) -> np.ndarray:
+    """Trimmed to its speech, and as loud as it gets."""
+    samples = trim(samples)
+    return samples / max(1e-4, np.abs(samples).max(initial=0.0))
+
+
 def transcripts(root: Path) -> list[tuple[Path, str, str, str]]:
     """(recording, text, language, voice) of the training packages."""
     found = []
@@ -130,8 +137,19 @@ def words(root: Path, number: int, generator: random.Random) -> list[tuple[str, 
     return found
 
 
+class Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("type", "message", "text_position", "length", "milliseconds", "sample")),
+        *(("user_data", ctypes.c_void_p), ("id", ctypes.c_char * 8)),
+    ]
+
+
 class Espeak:
-    """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz."""
+    """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz, `words` then when each word begins (s)."""
+
+    END, WORD = 0, 1  # types of events
 
     def __init__(self):
         import espeakng_loader
@@ -144,13 +162,17 @@ class Espeak:
                 self.variants.append(f"+{path.name}")
         self.rate = self.library.espeak_Initialize(2, 0, data, 0)  # 2: synchronous, to a callback
         self.blocks = []
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
         self.callback = kind(self._take)
         self.library.espeak_SetSynthCallback(self.callback)
 
-    def _take(self, samples, count, _):
+    def _take(self, samples, count, events):
         if samples and count:
             self.blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in itertools.takewhile(lambda event: event.type != self.END, events):
+            if event.type == self.WORD:
+                start = event.text_position - 1
+                self.words.append((self.text[start : start + event.length], event.milliseconds / 1000))
         return 0
 
     def say(self, text: str, voice: str, words_per_minute: int, pitch: int) -> np.ndarray:
@@ -158,7 +180,7 @@ class Espeak:
             raise ValueError(f"espeak-ng has no voice {voice}.")  # it would keep the one before
         self.library.espeak_SetParameter(1, words_per_minute, 0)
         self.library.espeak_SetParameter(3, pitch, 0)
-        self.blocks, data = [], text.encode()
+        self.blocks, self.words, self.text, data = [], [], text, text.encode()
         self.library.espeak_Synth(data, len(data) + 1, 0, 1, 0, 1, None, None)
         self.library.espeak_Synchronize()
         samples = np.concatenate(self.blocks) if self.blocks else np.zeros(0, np.int16)
@@ -198,8 +220,8 @@ def main():
     install([*TRAINING, DEVELOPMENT, *TEST], DATA / "root")
     target = DATA / "phrases"
     target.mkdir(parents=True, exist_ok=True)
-    if (target / "index.json").exists():
-        print(f"{target / 'index.json'} is there already.")
+    if (target / "train.json").exists():
+        print(f"{target / 'train.json'} is there already.")
         return
 
     rows, clips, place, numbers, skipped = [], [], 0, {}, 0
@@ -207,10 +229,9 @@ def main():
 
     def keep(samples, text, language, voice):
         nonlocal place
-        samples = trim(samples)
+        samples = speech(samples)
         if not SHORTEST * RATE <= len(samples) <= LONGEST * RATE:
             return False
-        samples = samples / max(1e-4, np.abs(samples).max())
         clips.append((samples * 32000).astype(np.int16))
         number = numbers.setdefault((language, text), len(numbers))
         rows.append({"start": place, "length": len(samples), "text": number, "language": language, "voice": voice})
@@ -236,7 +257,7 @@ def main():
     for text, language in track(words(DATA / "root", arguments.words, generator), "Rendering words"):
         render(text, language)
     np.save(target / "train.npy", np.concatenate(clips))
-    (target / "index.json").write_text(json.dumps(rows))
+    (target / "train.json").write_text(json.dumps(rows))
     humans = [row for row in rows if not row["voice"].startswith("espeak")]
     hours = sum(row["length"] for row in humans) / RATE / 3600
     print(f"{len(humans)} recordings ({hours:.2f} h), {len(rows) - len(humans)} renderings; {skipped} left out.")

@@ -25,7 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import DATA, RATE, decode, development_phrases, trim
+from phrases_data import DATA, RATE, decode, development_phrases, speech
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.audio_input import pad_batch
@@ -34,19 +34,24 @@ TEMPERATURE = 0.05
 
 
 class Phrases(torch.utils.data.Dataset):
-    """Items are texts: two of the text's clips, chosen and augmented anew each time."""
+    """Items are texts: two of the text's clips, chosen and augmented anew each time.
 
-    def __init__(self, rows, samples):
-        self.samples, texts = samples, {}
-        for row in rows:
-            texts.setdefault(row["text"], []).append(row)
+    Each of the sources has rows (a clip's text, language, voice, start and length) and samples (all clips' in one row).
+    """
+
+    def __init__(self, *sources):
+        self.samples, texts = [samples for _, samples in sources], {}
+        for source, (rows, _) in enumerate(sources):
+            for row in rows:
+                texts.setdefault((source, row["text"]), []).append(row | {"source": source})
         self.texts = [clips for clips in texts.values() if len(clips) > 1]
 
     def __len__(self):
         return len(self.texts)
 
     def clip(self, row):
-        return self.samples[row["start"] : row["start"] + row["length"]].astype(np.float32) / 2**15
+        samples = self.samples[row["source"]]
+        return samples[row["start"] : row["start"] + row["length"]].astype(np.float32) / 2**15
 
     def __getitem__(self, index):
         generator = np.random.default_rng(torch.randint(2**31, ()).item())
@@ -61,12 +66,12 @@ class Phrases(torch.utils.data.Dataset):
 
 
 def augment(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Another speed (and with it pitch and vocal tract), edges, channel, noise and telephone codec; (L,) at 8 kHz."""
-    chance = generator.random(8) < (0.8, 0.5, 0.25, 0.15, 0.6, 0.25, 0.6, 0.3)
+    """Another speed (and pitch and vocal tract), a pause, edges, channel, noise, telephone codec; (L,) at 8 kHz."""
+    chance = generator.random(9) < (0.8, 0.5, 0.25, 0.15, 0.6, 0.25, 0.6, 0.3, 0.2)
     if chance[0]:
-        speed = generator.uniform(0.8, 1.25)
-        places = np.arange(0, len(samples) - 1, speed)
-        samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+        samples = at_another_speed(samples, generator)
+    if chance[8]:
+        samples = with_a_pause(samples, generator)
     samples = samples * generator.uniform(0.1, 1.0)
     if chance[1]:  # trimmed too late at either end
         samples = np.pad(samples, tuple((generator.uniform(0, 0.12, 2) * RATE).astype(int)))
@@ -93,11 +98,31 @@ def augment(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return samples.astype(np.float32)
 
 
+def at_another_speed(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Read faster or slower, and that not evenly: people don't stretch the same syllables."""
+    knots = 2 + len(samples) // (RATE // 4)
+    speeds = generator.uniform(0.8, 1.25) * np.exp(0.12 * generator.standard_normal(knots))
+    speeds = np.interp(np.linspace(0, knots - 1, len(samples)), np.arange(knots), speeds)
+    times = np.cumsum(1 / speeds)  # of the samples
+    return np.interp(np.arange(times[0], times[-1]), times, samples).astype(np.float32)
+
+
+def with_a_pause(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A breath at the quietest place of the middle, where there may be one: not in clips under 0.8 s."""
+    size = RATE // 50
+    power = np.square(samples[: len(samples) // size * size].reshape(-1, size)).sum(1)
+    if len(power) < 40:
+        return samples
+    middle = slice(len(power) // 5, -len(power) // 5)
+    place = (middle.start + power[middle].argmin()) * size + size // 2
+    return np.insert(samples, place, np.zeros(int(generator.uniform(0.05, 0.25) * RATE), np.float32))
+
+
 def through_a_channel(samples: np.ndarray, generator: np.random.Generator, band: bool, room: bool) -> np.ndarray:
     """A microphone with a band and a colouring of its own, in a room that echoes: one product of spectra."""
     if not (band or room):
         return samples
-    length = len(samples) + (RATE // 4 if room else 0)
+    length = -(-(len(samples) + RATE // 4) // 256) * 256  # an FFT of a prime length is slow
     frequencies = np.fft.rfftfreq(length, 1 / RATE)
     spectrum = np.fft.rfft(samples, length)
     if band:
@@ -209,8 +234,7 @@ class Development(TrainerCallback):
 
 def read(path: Path) -> np.ndarray:
     """A recording at 8 kHz, trimmed to its speech."""
-    samples = trim(decode(path))
-    return samples / max(1e-4, np.abs(samples).max())
+    return speech(decode(path))
 
 
 def embed(model, clips: list[np.ndarray], batch_size: int = 64) -> torch.Tensor:
@@ -231,6 +255,14 @@ def found(scores: torch.Tensor, k: int) -> torch.Tensor:
     """
     farther = [(each < each.diagonal()[:, None]).sum(1) for each in (scores, scores.T)]
     return sum((count >= len(scores) - k).float() for count in farther) / 2
+
+
+def load_source(name: str, script: str) -> tuple[list[dict], np.ndarray]:
+    """Rows and samples, as that script has written them."""
+    rows, samples = DATA / "phrases" / f"{name}.json", DATA / "phrases" / f"{name}.npy"
+    if not rows.exists():
+        raise SystemExit(f"{rows} is missing; run python examples/{script}.py first.")
+    return json.loads(rows.read_text()), np.load(samples, mmap_mode="r")
 
 
 def make_config(**choices) -> AudioBranchConfig:
@@ -254,12 +286,8 @@ def main(argv=None):
     parser.add_argument("--pooling", default="attention")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    index = DATA / "phrases" / "index.json"
-    if not index.exists():
-        raise SystemExit(f"{index} is missing; run python examples/phrases_data.py first.")
+    sources = [load_source("train", "phrases_data"), load_source("words", "phrase_words")]
     set_seed(arguments.seed)
-    rows = json.loads(index.read_text())
-    samples = np.load(DATA / "phrases" / "train.npy", mmap_mode="r")
     config = make_config(num_segments=arguments.num_segments, pooling_type=arguments.pooling)
     if arguments.start:  # what another pooling needs and the checkpoint has not begins at random; transformers says so
         model = AudioBranchModel.from_pretrained(arguments.start, config=config, ignore_mismatched_sizes=True)
@@ -283,7 +311,7 @@ def main(argv=None):
             use_cpu=not torch.cuda.is_available(),
         ),
         data_collator=collate,
-        train_dataset=Phrases(rows, samples),
+        train_dataset=Phrases(*sources),
         processing_class=AudioBranchFeatureExtractor.from_model(model),
         seconds=arguments.seconds,
         callbacks=[Development(arguments.minutes, every=100)],

@@ -289,6 +289,22 @@ def test_attention_equals_its_definition(monkeypatch, num_frames, position_embed
         torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
 
 
+def test_packed_clips_of_one_length_attend_together(monkeypatch):
+    model = make_model(AudioBranchModel, tiny_config())
+    calls = []
+    attend = attention_module.ConformerAttention._clips
+    monkeypatch.setattr(
+        attention_module.ConformerAttention,
+        "_clips",
+        lambda self, *given, **named: calls.append(len(given[0])) or attend(self, *given, **named),
+    )
+    clips = random_clips([8000, 16000, 8000, 100, 16000, 8000])  # the fourth has no frame
+    with torch.no_grad():
+        model(*pad(clips))
+    layers = model.config.num_layers
+    assert sorted(calls) == sorted([2, 3] * layers)
+
+
 @given(architectures, st.integers(160, 6000))
 def test_a_window_no_shorter_than_the_clip_equals_full_attention(choices, num_samples):
     model = make_model(AudioBranchModel, tiny_config(**choices | {"attention_window": None}))

@@ -11,12 +11,14 @@ import pytest
 import soundfile
 import torch
 from conftest import tiny_config
-from evaluate_phrases import measure, warping_cost
+from evaluate_phrases import measure
 from hypothesis import given
 from hypothesis import strategies as st
+from phrase_words import word_times
 from phrases_data import RATE, trim
 from pretrain_phrases import LikeBatches, Phrases, augment, found, info_nce, similarity
 from torch.nn import functional as F
+from warping import path_of, warping_cost
 
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
@@ -65,7 +67,7 @@ def test_recall_counts_both_directions_and_its_interval_holds_it():
 
 @given(st.lists(st.integers(2400, 40000), min_size=1, max_size=60), st.integers(0, 3), st.integers(0, 3))
 def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, seed, epoch):
-    data = Phrases(*make_rows(lengths))
+    data = Phrases(make_rows(lengths))
     batches = LikeBatches(data, 6.0, seed)
     batches.set_epoch(epoch)
     made = [*batches]
@@ -79,7 +81,7 @@ def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, se
 
 def test_batches_are_of_like_length_and_differ_by_epoch():
     lengths = np.linspace(4000, 40000, 400).astype(int)
-    data = Phrases(*make_rows(lengths))
+    data = Phrases(make_rows(lengths))
     batches = LikeBatches(data, 40.0, 0)
     first = [*batches]
     spreads = [max(lengths[batch]) / min(lengths[batch]) for batch in first]
@@ -90,12 +92,30 @@ def test_batches_are_of_like_length_and_differ_by_epoch():
 
 def test_a_pair_is_two_clips_of_one_text():
     rows, samples = make_rows([4000, 6000])
-    data = Phrases(rows, samples)
+    data = Phrases((rows, samples))
     for place in (0, 1):
         clips = [clip for _ in range(20) for clip in data[place]["clips"]]
         assert len(data[place]["clips"]) == 2
-        # At most 1.25 times as fast and 50 ms cut at both ends, or 0.8 times and 0.12 s added at both.
-        assert all(0.75 * (4000, 6000)[place] / 1.25 - 1 <= len(c) <= 1.25 * (4000, 6000)[place] + 1920 for c in clips)
+        # Up to 1.25 times as fast, or 0.8 times, and unevenly so; 50 ms cut at both ends, or 0.12 s added at both.
+        assert all(0.45 * (4000, 6000)[place] <= len(c) <= 1.6 * (4000, 6000)[place] + 1920 for c in clips)
+
+
+def test_texts_of_two_sources_are_never_one():
+    (rows, samples), shorter = make_rows([4000, 6000]), make_rows([3000])
+    data = Phrases((rows, samples), shorter)
+    assert [{row["length"] for row in clips} for clips in data.texts] == [{4000}, {6000}, {3000}]
+    np.testing.assert_allclose(data.clip(data.texts[2][1]), shorter[1][3000:] / 2**15, rtol=1e-6)
+
+
+@given(st.integers(0, 10**6), st.integers(2400, 40000))
+def test_another_speed_keeps_the_order_and_a_pause_only_adds_silence(seed, length):
+    generator = np.random.default_rng(seed)
+    ramp = np.arange(1, length + 1, dtype=np.float32)
+    faster = pretrain_phrases.at_another_speed(ramp, generator)
+    assert (np.diff(faster) > 0).all() and faster[-1] >= length - 3
+    paused = pretrain_phrases.with_a_pause(ramp, generator)
+    assert paused[paused > 0].tolist() == ramp.tolist()
+    assert 0.8 * RATE > length or 0.05 * RATE - 1 <= len(paused) - length <= 0.25 * RATE
 
 
 @given(st.integers(0, 10**6), st.integers(2400, 20000))
@@ -124,6 +144,51 @@ def test_the_warping_baseline_is_dynamic_time_warping():
     assert costs.tolist() == pytest.approx([naive_warping(query, key) for key in keys], rel=1e-5)
 
 
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 9))
+def test_a_warping_path_goes_from_corner_to_corner_at_the_least_cost(height, width, seed):
+    distance = torch.rand(height, width, generator=torch.Generator().manual_seed(seed))
+    rows, columns = path_of(distance)
+    assert (rows[0], columns[0]) == (0, 0) and (rows[-1], columns[-1]) == (height - 1, width - 1)
+    steps = {*zip(np.diff(rows).tolist(), np.diff(columns).tolist(), strict=True)}
+    assert steps <= {(0, 1), (1, 0), (1, 1)}
+    least = np.full((height + 1, width + 1), np.inf)
+    least[0, 0] = 0
+    for row, column in np.ndindex(height, width):
+        before = min(least[row, column], least[row, column + 1], least[row + 1, column])
+        least[row + 1, column + 1] = before + float(distance[row, column])
+    assert distance[rows, columns].sum().item() == pytest.approx(least[-1, -1], rel=1e-5)
+
+
+class Voices:
+    """In place of espeak-ng: a recording, unevenly stretched by each voice, whose words begin at known times."""
+
+    def __init__(self, recording: np.ndarray, times: list[float], late: float = 0.0):
+        self.recording, self.times, self.late = recording, times, late
+
+    def say(self, text, voice, words_per_minute, pitch):
+        speed = 1.0 + 0.04 * int(voice[-1])
+        places = np.arange(0, len(self.recording) - 1, speed)
+        clip = np.interp(places, np.arange(len(self.recording)), self.recording).astype(np.float32)
+        late = self.late * int(voice[-1])
+        self.words = [(str(index), time / speed + late) for index, time in enumerate(self.times)]
+        return clip
+
+
+def test_words_are_found_in_a_recording_by_renderings_at_other_speeds():
+    recording = trim(load_audio(ROOT / "examples" / "audio" / "go_forward_ten_meters.wav", RATE).numpy())
+    half = len(recording) // 2
+    paused = np.insert(recording, half, np.zeros(RATE // 4, np.float32))
+    times = [0.0, 0.25 * len(recording) / RATE, 0.75 * len(recording) / RATE]
+    expected = [times[0], times[1], times[2] + 0.25]
+    voices = [f"x{number}" for number in range(5)]
+    words, found, agreed = word_times(Voices(recording, times), paused, "a text", "x", voices)
+    assert words == ["0", "1", "2"] and agreed == [True] * 3
+    assert np.abs(np.subtract(found, expected)).max() < 0.04
+    *_, agreed = word_times(Voices(recording, times, late=0.1), paused, "a text", "x", voices)
+    assert not all(agreed)  # each voice has its words elsewhere
+    assert word_times(Voices(recording[:100], times), paused, "a text", "x", voices) == ([], [], [])
+
+
 def test_trimming_takes_off_what_lies_before_and_after_the_speech():
     clip = np.zeros(RATE, np.float32)
     clip[3000:5000] = np.random.default_rng(0).standard_normal(2000)
@@ -147,8 +212,9 @@ def test_pretraining_learns_goes_on_where_it_ended_and_saves_a_model(tmp_path, m
         start += 3200
     folder = tmp_path / "data" / "phrases"
     folder.mkdir(parents=True)
-    np.save(folder / "train.npy", speech)
-    (folder / "index.json").write_text(json.dumps(rows))
+    for name in ("train", "words"):
+        np.save(folder / f"{name}.npy", speech)
+        (folder / f"{name}.json").write_text(json.dumps(rows))
     paths = []
     for place in range(8):
         paths.append(tmp_path / f"{place}.wav")

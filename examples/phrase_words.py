@@ -1,0 +1,133 @@
+"""Cuts words out of the training recordings: short phrases, said by people.
+
+    python examples/phrases_data.py
+    python examples/phrase_words.py      # 10 minutes; adds words.npy and words.json to data/phrases
+
+espeak-ng tells when each word of its rendering begins, and dynamic time warping of MFCCs carries these times over to
+the recording: the median over renderings by several voices. Each recording gives some of its runs of one to three
+words; each text gets renderings of its own.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import re
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+
+sys.path.insert(0, str(Path(__file__).parent))
+from phrases_data import DATA, LONGEST, RATE, SHORTEST, Espeak, decode, speech, transcripts, trim
+from warping import HOP, mfcc, path_of
+
+VOICES = 5
+AGREEMENT = 0.05  # seconds between the second and the fourth of their times; else the word is left out
+SLACK = 0.03  # seconds around a word: what is too much differs between clips, what is missing is lost
+
+
+def carried_over(times: list[float], rendering: np.ndarray, recording: np.ndarray) -> list[float]:
+    """Where these moments of a rendering lie in a recording of the same text (seconds)."""
+    rows, columns = path_of(1 - mfcc(rendering) @ mfcc(recording).T)
+    return np.interp(times, rows * HOP / RATE, columns * HOP / RATE).tolist()
+
+
+def word_times(espeak: Espeak, recording: np.ndarray, text: str, language: str, voices: list[str]):
+    """The words of the text, where each begins in the recording (seconds), and whether the voices agree on that."""
+    spoken, found = [], []
+    for voice in voices:
+        rendering = trim(espeak.say(text, language + voice, 160, 50))
+        if len(rendering) < SHORTEST * RATE:  # a text of signs
+            return [], [], []
+        spoken.append([word for word, _ in espeak.words])
+        found.append(carried_over([time for _, time in espeak.words], rendering, recording))
+    if any(words != spoken[0] for words in spoken):
+        return [], [], []
+    times = np.sort(found, axis=0)  # (voices, words)
+    return spoken[0], times[len(voices) // 2].tolist(), (times[-2] - times[1] <= AGREEMENT).tolist()
+
+
+def cut(job) -> list[tuple[str, np.ndarray]]:
+    """(text, samples) of some runs of one to three words of a recording."""
+    path, text, language, _ = job
+    try:
+        recording = trim(decode(path))
+    except ValueError:  # a file without samples
+        return []
+    if not SHORTEST * RATE <= len(recording) <= LONGEST * RATE:
+        return []
+    generator = random.Random(zlib.crc32(str(path.relative_to(DATA)).encode()))
+    voices = generator.sample(cut.espeak.variants, VOICES)
+    words, starts, sure = word_times(cut.espeak, recording, text, language, voices)
+    ends, sure_ends = [*starts[1:], len(recording) / RATE], [*sure[1:], True]
+    found = {}
+    for count in (1, 1, 2, 3):
+        if len(words) <= count:
+            continue
+        first = generator.randrange(len(words) - count + 1)
+        last = first + count - 1
+        samples = recording[max(0, round((starts[first] - SLACK) * RATE)) : round((ends[last] + SLACK) * RATE)]
+        samples = speech(samples)
+        if sure[first] and sure_ends[last] and len(samples) >= SHORTEST * RATE:
+            found[re.sub(r"[^\w' ]", "", " ".join(words[first : last + 1]).lower())] = samples
+    return list(found.items())
+
+
+def render(job) -> list[tuple[str, np.ndarray]]:
+    """(voice, samples) of renderings of a text."""
+    text, language, count = job
+    generator = random.Random(zlib.crc32(f"{language} {text}".encode()))
+    found = []
+    for variant in generator.sample(cut.espeak.variants, count):
+        samples = cut.espeak.say(text, language + variant, generator.randint(110, 240), generator.randint(20, 80))
+        found.append((f"espeak{variant}", speech(samples)))
+    return [(voice, samples) for voice, samples in found if len(samples) >= SHORTEST * RATE]
+
+
+def start_process():
+    torch.set_num_threads(1)
+    cut.espeak = Espeak()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--renderings", type=int, default=2, help="espeak-ng voices for each run of words")
+    arguments = parser.parse_args()
+    target = DATA / "phrases"
+    if (target / "words.json").exists():
+        print(f"{target / 'words.json'} is there already.")
+        return
+    rows, clips, place, numbers = [], [], 0, {}
+
+    def keep(samples, text, language, voice):
+        nonlocal place
+        clips.append((samples * 32000).astype(np.int16))
+        number = numbers.setdefault((language, text), len(numbers))
+        rows.append({"start": place, "length": len(samples), "text": number, "language": language, "voice": voice})
+        place += len(samples)
+
+    jobs = transcripts(DATA / "root")
+    with multiprocessing.get_context("spawn").Pool(2, start_process) as pool:
+        for (_, _, language, voice), found in zip(
+            jobs, track(pool.imap(cut, jobs, 16), "Cutting words", len(jobs)), strict=True
+        ):
+            for text, samples in found:
+                keep(samples, text, language, voice)
+        humans = len(rows)
+        texts = [(text, language, arguments.renderings) for language, text in numbers]
+        for (text, language, _), found in zip(
+            texts, track(pool.imap(render, texts, 16), "Rendering", len(texts)), strict=True
+        ):
+            for voice, samples in found:
+                keep(samples, text, language, voice)
+    np.save(target / "words.npy", np.concatenate(clips))
+    (target / "words.json").write_text(json.dumps(rows))
+    print(f"{humans} runs of words cut out, {len(rows) - humans} renderings of {len(numbers)} texts.")
+
+
+if __name__ == "__main__":
+    main()
