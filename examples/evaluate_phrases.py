@@ -116,12 +116,12 @@ def phrases(models: dict, with_warping: bool) -> list[dict]:
     return results
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--no-warping", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("outputs/phrases_results.json"))
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     models = {str(path): AudioBranchModel.from_pretrained(path).eval() for path in arguments.checkpoints}
     retrieved = phrases(models, not arguments.no_warping)
     numbers = number_words(models, not arguments.no_warping)

@@ -1,6 +1,5 @@
-r"""Puts the pretrained model into checkpoints/phrases: weights in half precision, figures and a card.
+r"""Puts the pretrained model into checkpoints/phrases: weights in half precision, their figures and a card.
 
-    python examples/evaluate_phrases.py outputs/phrases
     python examples/pretrain_phrases.py --start outputs/phrases --steps 60 --seconds 60 --learning-rate 3e-4 \
         --pooling avg --output outputs/poolings/avg    # and so on, and with --num-segments 1
     python examples/evaluate_phrases.py --no-warping --output outputs/poolings.json outputs/poolings/*
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
+import evaluate_phrases
 from evaluate_phrases import cell, percent, with_interval
 from phrases_data import development_phrases
 from pretrain_phrases import embed, read
@@ -62,7 +62,6 @@ def numbers_table(results: dict) -> str:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, default=Path("outputs/phrases"))
-    parser.add_argument("--results", type=Path, default=Path("outputs/phrases_results.json"))
     parser.add_argument("--others", type=Path, default=Path("outputs/poolings.json"), help="of other poolings")
     parser.add_argument("--target", type=Path, default=Path("checkpoints/phrases"))
     arguments = parser.parse_args()
@@ -70,9 +69,6 @@ def main():
     arguments.target.parent.mkdir(parents=True, exist_ok=True)
     model.config.apply_spec_augment = False  # whoever fine-tunes it decides anew
     state = max((arguments.source / "training").glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-    results = json.loads(arguments.results.read_text(encoding="utf-8"))
-    for row in results["phrases"] + results["number_words"]:
-        row["method"] = "this model" if row["method"] == str(arguments.source) else row["method"]
     others = ""
     if arguments.others.exists():
         compared = json.loads(arguments.others.read_text())["phrases"]
@@ -90,6 +86,10 @@ def main():
         settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
         path.write_text(json.dumps(settings, indent=2) + "\n")
     clips = [read(path) for people in development_phrases() for person in people for path in person]
+    evaluate_phrases.main([str(made), "--output", str(made / "results.json")])
+    results = json.loads((made / "results.json").read_text(encoding="utf-8"))
+    for row in results["phrases"] + results["number_words"]:
+        row["method"] = "this model" if row["method"] == str(made) else row["method"]
     shipped = AudioBranchModel.from_pretrained(made).eval()
     cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
     card = CARD.read_text(encoding="utf-8").format(
