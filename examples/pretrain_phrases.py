@@ -5,9 +5,9 @@
     python examples/pretrain_phrases.py --minutes 45      # again until it is done: each call goes on where it ended
     python examples/evaluate_phrases.py outputs/phrases   # on speakers, and a language, that were never seen
 
-Two clips of the same text, by people (whole sentences, or words cut out) or by espeak-ng, are augmented and embedded; each
-has to find the other among all clips of the batch by its 8 segment features, compared in order (InfoNCE, van den Oord
-et al. 2018, both directions). Settings were chosen on the phrases of Kajongg, of which nothing is trained on.
+Two clips of the same text, by people (whole sentences, or words cut out) or by espeak-ng, are augmented and embedded;
+each has to find the other among all clips of the batch by its 8 segment features, compared in order (InfoNCE, van den
+Oord et al. 2018, both directions). Settings were chosen on the phrases of Kajongg, of which nothing is trained on.
 """
 
 import argparse
