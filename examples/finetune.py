@@ -14,6 +14,7 @@ after showing what is sent and asking; so does, later:
     python hub_upload.py OUTPUT/fold-1 --repo-id USER/NAME --metrics OUTPUT/results.json
 """
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -342,8 +343,11 @@ def main(
         folds = [fold] if fold else [*range(1, count + 1)]
         # All before the first is trained: a fold may turn out to be impossible.
         splits = {each: speech_data.split_by_speaker(rows, each, seed, kind == "ravdess") for each in folds}
+        # Other weights in the same folder are another run; a repository of the Hub is taken to stay as it is.
+        files = sorted(Path(settings["checkpoint"]).glob("*.safetensors"))
+        weights = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
         for each in folds:
-            run = {"settings": settings, "seed": seed, "labels": labels}
+            run = {"settings": settings, "weights": weights, "seed": seed, "labels": labels}
             run["clips"] = {
                 part: [row.get("name") or str(row["audio"]) for row in splits[each][part]] for part in splits[each]
             }

@@ -447,7 +447,8 @@ def test_data_of_the_hub_is_not_decoded_by_datasets(ravdess, tmp_path):
 
 
 def test_a_run_that_goes_on_equals_one_that_went_through(ravdess, checkpoint, tmp_path):
-    arguments = ("ravdess", ravdess, "--checkpoint", checkpoint, "--fold", 1, "--steps", 10, "--batch-size", 32)
+    start = shutil.copytree(checkpoint, tmp_path / "start")
+    arguments = ("ravdess", ravdess, "--checkpoint", start, "--fold", 1, "--steps", 10, "--batch-size", 32)
     done = command(*arguments, "--output", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     training = tmp_path / "out" / "fold-1" / "training"
@@ -461,6 +462,9 @@ def test_a_run_that_goes_on_equals_one_that_went_through(ravdess, checkpoint, tm
     assert all(torch.equal(resumed[name], value) for name, value in through.items())
     done = command(*arguments, "--output", tmp_path / "out", "--seed", 1, cwd=tmp_path)
     assert done.returncode == 1 and "holds a run with other seed" in done.stderr and "Traceback" not in done.stderr
+    AudioBranchModel(AudioBranchModel.from_pretrained(start).config).save_pretrained(start)  # other weights
+    done = command(*arguments, "--output", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 1 and "holds a run with other weights" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_push_publishes_the_first_fold_with_its_figures_and_what_fails_is_a_sentence(
