@@ -5,11 +5,12 @@
 
 espeak-ng tells when each word of its rendering begins, and dynamic time warping of MFCCs carries these times over to
 the recording: the median over renderings by several voices. Each recording gives some of its runs of one to three
-words; each text gets renderings of its own.
+words; their texts get renderings of their own, where these are no shorter than a training clip may be.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import random
 import re
@@ -22,7 +23,7 @@ import torch
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import DATA, LONGEST, RATE, SHORTEST, Espeak, decode, speech, transcripts, trim
+from phrases_data import DATA, LONGEST, RATE, SHORTEST, Espeak, decode, edges, speech, transcripts, trim
 from warping import HOP, mfcc, path_of
 
 VOICES = 5
@@ -36,19 +37,25 @@ def carried_over(times: list[float], rendering: np.ndarray, recording: np.ndarra
     return np.interp(times, rows * HOP / RATE, columns * HOP / RATE).tolist()
 
 
-def word_times(espeak: Espeak, recording: np.ndarray, text: str, language: str, voices: list[str]):
-    """The words of the text, where each begins in the recording (seconds), and whether the voices agree on that."""
-    spoken, found = [], []
+def word_times(espeak: Espeak, recording: np.ndarray, words: list[tuple[int, str]], text, language, voices):
+    """When each of the words, (place in the text, word), begins in the recording (seconds), and whether that is sure.
+
+    Not sure are words that a voice runs together with others, and those on whose time the voices don't agree.
+    """
+    found = []
     for voice in voices:
-        rendering = trim(espeak.say(text, language + voice, 160, 50))
-        if len(rendering) < SHORTEST * RATE:  # a text of signs
-            return [], [], []
-        spoken.append([word for word, _ in espeak.words])
-        found.append(carried_over([time for _, time in espeak.words], rendering, recording))
-    if any(words != spoken[0] for words in spoken):
-        return [], [], []
-    times = np.sort(found, axis=0)  # (voices, words)
-    return spoken[0], times[len(voices) // 2].tolist(), (times[-2] - times[1] <= AGREEMENT).tolist()
+        rendering = espeak.say(text, language + voice, 160, 50)
+        speaks = edges(rendering)
+        if len(rendering[speaks]) < SHORTEST * RATE:  # a text of signs
+            return [0.0] * len(words), [False] * len(words)
+        known = {}
+        for place, seconds in espeak.words:
+            known.setdefault(place, max(0.0, seconds - speaks.start / RATE))
+        times = [known.get(place, math.nan) for place, _ in words]
+        found.append(carried_over(times, rendering[speaks], recording))
+    found = np.sort(found, axis=0)  # (voices, words), what isn't known last
+    sure = np.isfinite(found[-1]) & (found[-2] - found[1] <= AGREEMENT)
+    return found[len(voices) // 2].tolist(), sure.tolist()
 
 
 def cut(job) -> list[tuple[str, np.ndarray]]:
@@ -58,22 +65,26 @@ def cut(job) -> list[tuple[str, np.ndarray]]:
         recording = trim(decode(path))
     except ValueError:  # a file without samples
         return []
-    if not SHORTEST * RATE <= len(recording) <= LONGEST * RATE:
+    words = [(match.start(), match.group()) for match in re.finditer(r"\w\S*", text)]
+    if not SHORTEST * RATE <= len(recording) <= LONGEST * RATE or len(words) < 2:
         return []
     generator = random.Random(zlib.crc32(str(path.relative_to(DATA)).encode()))
     voices = generator.sample(cut.espeak.variants, VOICES)
-    words, starts, sure = word_times(cut.espeak, recording, text, language, voices)
-    ends, sure_ends = [*starts[1:], len(recording) / RATE], [*sure[1:], True]
+    starts, sure = word_times(cut.espeak, recording, words, text, language, voices)
+    starts, sure = [*starts, len(recording) / RATE], [*sure, True]  # and the end
     found = {}
     for count in (1, 1, 2, 3):
         if len(words) <= count:
             continue
         first = generator.randrange(len(words) - count + 1)
-        last = first + count - 1
-        samples = recording[max(0, round((starts[first] - SLACK) * RATE)) : round((ends[last] + SLACK) * RATE)]
-        samples = speech(samples)
-        if sure[first] and sure_ends[last] and len(samples) >= SHORTEST * RATE:
-            found[re.sub(r"[^\w' ]", "", " ".join(words[first : last + 1]).lower())] = samples
+        run = " ".join(word for _, word in words[first : first + count])
+        # The word behind must be sure, too, and so those between, which might be said with it.
+        if not all(sure[first : first + count + 1]) or re.search(r"\d", run):
+            continue
+        start, end = starts[first] - SLACK, starts[first + count] + SLACK
+        samples = speech(recording[max(0, round(start * RATE)) : round(end * RATE)])
+        if len(samples) >= SHORTEST * RATE:
+            found[re.sub(r"[^\w' -]", "", run.replace("’", "'").lower())] = samples
     return list(found.items())
 
 
@@ -101,13 +112,12 @@ def main():
     if (target / "words.json").exists():
         print(f"{target / 'words.json'} is there already.")
         return
-    rows, clips, place, numbers = [], [], 0, {}
+    rows, clips, place = [], [], 0
 
     def keep(samples, text, language, voice):
         nonlocal place
         clips.append((samples * 32000).astype(np.int16))
-        number = numbers.setdefault((language, text), len(numbers))
-        rows.append({"start": place, "length": len(samples), "text": number, "language": language, "voice": voice})
+        rows.append({"start": place, "length": len(samples), "text": text, "language": language, "voice": voice})
         place += len(samples)
 
     jobs = transcripts(DATA / "root")
@@ -118,7 +128,7 @@ def main():
             for text, samples in found:
                 keep(samples, text, language, voice)
         humans = len(rows)
-        texts = [(text, language, arguments.renderings) for language, text in numbers]
+        texts = [*dict.fromkeys((row["text"], row["language"], arguments.renderings) for row in rows)]
         for (text, language, _), found in zip(
             texts, track(pool.imap(render, texts, 16), "Rendering", len(texts)), strict=True
         ):
@@ -126,7 +136,7 @@ def main():
                 keep(samples, text, language, voice)
     np.save(target / "words.npy", np.concatenate(clips))
     (target / "words.json").write_text(json.dumps(rows))
-    print(f"{humans} runs of words cut out, {len(rows) - humans} renderings of {len(numbers)} texts.")
+    print(f"{humans} runs of words cut out, {len(rows) - humans} renderings of {len(texts)} texts.")
 
 
 if __name__ == "__main__":

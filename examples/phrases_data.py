@@ -4,7 +4,7 @@
     python examples/phrases_data.py            # 0.4 GB of Debian packages, 15 minutes, 1.5 GB in data/phrases
 
 Writes `train.npy`, all clips one behind the other at 8 kHz in int16, and `train.json`, a row for each: its place, its
-text's number, language and voice. Training: human recordings of GPL-2 packages with their transcripts (Fish Fillets in
+text, language and voice. Training: human recordings of GPL-2 packages with their transcripts (Fish Fillets in
 Czech and Dutch, Tux Paint in Romanian, Russian, French, Spanish and Bulgarian), renderings of the same texts, and
 renderings of single words and pairs of words from the dialogues of Fish Fillets in ten languages. Test: phrases that
 two people have recorded for the asterisk telephone exchange, whose licences keep them out of training. No Italian
@@ -78,16 +78,21 @@ def decode(path: Path) -> np.ndarray:
     return load_audio(samples, RATE, sampling_rate=16000).numpy()
 
 
-def trim(samples: np.ndarray, decibels: float = 35.0) -> np.ndarray:
-    """Without what lies before and after the speech: 20 ms frames this far below the loudest."""
+def edges(samples: np.ndarray, decibels: float = 35.0) -> slice:
+    """Where the speech lies: from the first to the last frame of 20 ms that is not this far below the loudest."""
     size = RATE // 50
     if len(samples) < 2 * size:
-        return samples
+        return slice(0, len(samples))
     power = np.square(samples[: len(samples) // size * size].reshape(-1, size)).mean(1)
     loud = np.flatnonzero(power > np.quantile(power, 0.98) * 10 ** (-decibels / 10))
     if not len(loud):
-        return samples
-    return samples[max(0, loud[0] - 1) * size : (loud[-1] + 2) * size]
+        return slice(0, len(samples))
+    return slice(max(0, loud[0] - 1) * size, (loud[-1] + 2) * size)
+
+
+def trim(samples: np.ndarray) -> np.ndarray:
+    """Without what lies before and after the speech."""
+    return samples[edges(samples)]
 
 
 def speech(samples: np.ndarray) -> np.ndarray:
@@ -147,7 +152,11 @@ class Event(ctypes.Structure):
 
 
 class Espeak:
-    """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz, `words` then when each word begins (s)."""
+    """espeak-ng through ctypes: `say` gives the samples of a text at 8 kHz, `words` then what it knows of words.
+
+    That is the place of a word in the text and when it begins (s). Some words it has none for: "na svet" may be one to
+    it, and a number is many.
+    """
 
     END, WORD = 0, 1  # types of events
 
@@ -171,8 +180,7 @@ class Espeak:
             self.blocks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         for event in itertools.takewhile(lambda event: event.type != self.END, events):
             if event.type == self.WORD:
-                start = event.text_position - 1
-                self.words.append((self.text[start : start + event.length], event.milliseconds / 1000))
+                self.words.append((event.text_position - 1, event.milliseconds / 1000))
         return 0
 
     def say(self, text: str, voice: str, words_per_minute: int, pitch: int) -> np.ndarray:
@@ -180,7 +188,7 @@ class Espeak:
             raise ValueError(f"espeak-ng has no voice {voice}.")  # it would keep the one before
         self.library.espeak_SetParameter(1, words_per_minute, 0)
         self.library.espeak_SetParameter(3, pitch, 0)
-        self.blocks, self.words, self.text, data = [], [], text, text.encode()
+        self.blocks, self.words, data = [], [], text.encode()
         self.library.espeak_Synth(data, len(data) + 1, 0, 1, 0, 1, None, None)
         self.library.espeak_Synchronize()
         samples = np.concatenate(self.blocks) if self.blocks else np.zeros(0, np.int16)
@@ -224,7 +232,7 @@ def main():
         print(f"{target / 'train.json'} is there already.")
         return
 
-    rows, clips, place, numbers, skipped = [], [], 0, {}, 0
+    rows, clips, place, known, skipped = [], [], 0, set(), 0
     espeak, generator = Espeak(), random.Random(0)
 
     def keep(samples, text, language, voice):
@@ -233,8 +241,8 @@ def main():
         if not SHORTEST * RATE <= len(samples) <= LONGEST * RATE:
             return False
         clips.append((samples * 32000).astype(np.int16))
-        number = numbers.setdefault((language, text), len(numbers))
-        rows.append({"start": place, "length": len(samples), "text": number, "language": language, "voice": voice})
+        known.add((language, text))
+        rows.append({"start": place, "length": len(samples), "text": text, "language": language, "voice": voice})
         place += len(samples)
         return True
 
@@ -249,7 +257,7 @@ def main():
         except ValueError:  # a file without samples
             skipped += 1
             continue
-        is_new = (language, text) not in numbers
+        is_new = (language, text) not in known
         if not keep(samples, text, language, voice):
             skipped += 1
         elif is_new:

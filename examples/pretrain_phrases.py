@@ -44,7 +44,7 @@ class Phrases(torch.utils.data.Dataset):
         self.samples, texts = [samples for _, samples in sources], {}
         for source, (rows, _) in enumerate(sources):
             for row in rows:
-                texts.setdefault((source, row["text"]), []).append(row | {"source": source})
+                texts.setdefault((row["language"], row["text"]), []).append(row | {"source": source})
         self.texts = [clips for clips in texts.values() if len(clips) > 1]
 
     def __len__(self):
@@ -61,7 +61,7 @@ class Phrases(torch.utils.data.Dataset):
         others = [row for row in rows if row["voice"].startswith("espeak")]
         first = humans if not others or (humans and generator.random() < 0.75) else others
         pair = [first[generator.integers(len(first))]]
-        rest = [row for row in rows if row is not pair[0]]
+        rest = [row for row in rows if row["voice"] != pair[0]["voice"]] or [row for row in rows if row is not pair[0]]
         pair.append(rest[generator.integers(len(rest))])
         return {"clips": [augment(self.clip(row), generator) for row in pair]}
 

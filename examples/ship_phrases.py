@@ -76,36 +76,37 @@ def main():
         about = "What segments buy, and the four poolings: this model, trained on for 60 steps with each"
         others = f"\n{about}:\n\n{phrases_table(compared)}\n"
 
-    made = Path(tempfile.mkdtemp(dir=arguments.target.parent))  # takes the target's place when all of it is there
-    model.save_pretrained(made, state_dict=half(model))
-    AudioBranchFeatureExtractor.from_model(model).save_pretrained(made)
-    for path in made.glob("*.py"):
-        path.unlink()
-    for path in made.glob("*.json"):
-        settings = json.loads(path.read_text())
-        settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
-        path.write_text(json.dumps(settings, indent=2) + "\n")
-    clips = [read(path) for people in development_phrases() for person in people for path in person]
-    evaluate_phrases.main([str(made), "--output", str(made / "results.json")])
-    results = json.loads((made / "results.json").read_text(encoding="utf-8"))
-    for row in results["phrases"] + results["number_words"]:
-        row["method"] = "this model" if row["method"] == str(made) else row["method"]
-    shipped = AudioBranchModel.from_pretrained(made).eval()
-    cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
-    card = CARD.read_text(encoding="utf-8").format(
-        parameters=model.num_parameters() / 1e6,
-        phrases=phrases_table(results["phrases"]),
-        numbers=numbers_table(results),
-        others=others,
-        steps=json.loads(state.read_text())["global_step"],
-        cosine=cosine,
-    )
-    (made / "README.md").write_text(card, encoding="utf-8")
-    (made / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    shutil.copyfile("/usr/share/common-licenses/GPL-2", made / "LICENSE")
-    made.chmod(0o755)
-    shutil.rmtree(arguments.target, ignore_errors=True)
-    made.rename(arguments.target)
+    with tempfile.TemporaryDirectory(dir=arguments.target.parent) as folder:
+        made = Path(folder) / "made"  # takes the target's place when all of it is there
+        model.save_pretrained(made, state_dict=half(model))
+        AudioBranchFeatureExtractor.from_model(model).save_pretrained(made)
+        for path in made.glob("*.py"):
+            path.unlink()
+        for path in made.glob("*.json"):
+            settings = json.loads(path.read_text())
+            settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
+            path.write_text(json.dumps(settings, indent=2) + "\n")
+        clips = [read(path) for people in development_phrases() for person in people for path in person]
+        evaluate_phrases.main([str(made), "--output", str(made / "results.json")])
+        results = json.loads((made / "results.json").read_text(encoding="utf-8"))
+        for row in results["phrases"] + results["number_words"]:
+            row["method"] = "this model" if row["method"] == str(made) else row["method"]
+        shipped = AudioBranchModel.from_pretrained(made).eval()
+        cosine = F.cosine_similarity(embed(shipped, clips), embed(model, clips), dim=-1).min().item()
+        card = CARD.read_text(encoding="utf-8").format(
+            parameters=model.num_parameters() / 1e6,
+            phrases=phrases_table(results["phrases"]),
+            numbers=numbers_table(results),
+            others=others,
+            steps=json.loads(state.read_text())["global_step"],
+            cosine=cosine,
+        )
+        (made / "README.md").write_text(card, encoding="utf-8")
+        (made / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        shutil.copyfile("/usr/share/common-licenses/GPL-2", made / "LICENSE")
+        (made / "model.safetensors").chmod(0o644)
+        shutil.rmtree(arguments.target, ignore_errors=True)
+        made.rename(arguments.target)
     print(f"{arguments.target}: {model.num_parameters():,} parameters, cosine to float32 at least {cosine:.6f}")
 
 

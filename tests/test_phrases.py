@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import phrase_words
 import phrases_data
 import pretrain_phrases
 import pytest
@@ -96,15 +97,28 @@ def test_a_pair_is_two_clips_of_one_text():
     for place in (0, 1):
         clips = [clip for _ in range(20) for clip in data[place]["clips"]]
         assert len(data[place]["clips"]) == 2
-        # Up to 1.25 times as fast, or 0.8 times, and unevenly so; 50 ms cut at both ends, or 0.12 s added at both.
-        assert all(0.45 * (4000, 6000)[place] <= len(c) <= 1.6 * (4000, 6000)[place] + 1920 for c in clips)
+        # Up to 1.25 times as fast, or 0.8 times, and unevenly so; a pause; 50 ms cut at both ends, or 0.12 s added.
+        assert all(0.45 * (4000, 6000)[place] <= len(c) <= 1.6 * (4000, 6000)[place] + 3920 for c in clips)
 
 
-def test_texts_of_two_sources_are_never_one():
-    (rows, samples), shorter = make_rows([4000, 6000]), make_rows([3000])
-    data = Phrases((rows, samples), shorter)
-    assert [{row["length"] for row in clips} for clips in data.texts] == [{4000}, {6000}, {3000}]
-    np.testing.assert_allclose(data.clip(data.texts[2][1]), shorter[1][3000:] / 2**15, rtol=1e-6)
+def test_the_same_words_of_two_sources_are_one_text():
+    (rows, samples), (more, shorter) = make_rows([4000, 6000]), make_rows([3000])
+    data = Phrases((rows, samples), (more, shorter))
+    assert [{row["length"] for row in clips} for clips in data.texts] == [{4000, 3000}, {6000}]
+    clips = [data.clip(row) for row in data.texts[0] if row["length"] == 3000]
+    np.testing.assert_allclose(np.concatenate(clips), shorter / 2**15, rtol=1e-6)
+
+
+def test_a_pair_is_of_two_voices_where_there_are_two():
+    rows, samples = make_rows([4000])
+    again = rows[0] | {"start": 4000, "length": 3999}
+    rows = [rows[0], again, rows[1] | {"length": 2000}]
+    data = Phrases((rows, samples))
+    data.clip, made = lambda row: row["voice"], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain_phrases, "augment", lambda clip, generator: clip)
+        made = [data[0]["clips"] for _ in range(30)]
+    assert all(len({*pair}) == 2 for pair in made)
 
 
 @given(st.integers(0, 10**6), st.integers(2400, 40000))
@@ -160,33 +174,61 @@ def test_a_warping_path_goes_from_corner_to_corner_at_the_least_cost(height, wid
 
 
 class Voices:
-    """In place of espeak-ng: a recording, unevenly stretched by each voice, whose words begin at known times."""
+    """In place of espeak-ng: a recording, as each voice speeds it up, whose words begin at known times."""
 
-    def __init__(self, recording: np.ndarray, times: list[float], late: float = 0.0):
+    variants = [f"x{number}" for number in range(5)]
+
+    def __init__(self, recording: np.ndarray, times: dict[int, float], late: float = 0.0):
         self.recording, self.times, self.late = recording, times, late
 
     def say(self, text, voice, words_per_minute, pitch):
         speed = 1.0 + 0.04 * int(voice[-1])
         places = np.arange(0, len(self.recording) - 1, speed)
         clip = np.interp(places, np.arange(len(self.recording)), self.recording).astype(np.float32)
-        late = self.late * int(voice[-1])
-        self.words = [(str(index), time / speed + late) for index, time in enumerate(self.times)]
-        return clip
+        silence = np.zeros(RATE // 5, np.float32)  # which the times count, too
+        self.words = [(at, 0.2 + time / speed + self.late * int(voice[-1])) for at, time in self.times.items()]
+        return np.concatenate([silence, clip, silence])
 
 
-def test_words_are_found_in_a_recording_by_renderings_at_other_speeds():
+@pytest.fixture
+def paused():
+    """Somebody speaking, and the same with a pause in the middle."""
     recording = trim(load_audio(ROOT / "examples" / "audio" / "go_forward_ten_meters.wav", RATE).numpy())
-    half = len(recording) // 2
-    paused = np.insert(recording, half, np.zeros(RATE // 4, np.float32))
-    times = [0.0, 0.25 * len(recording) / RATE, 0.75 * len(recording) / RATE]
-    expected = [times[0], times[1], times[2] + 0.25]
-    voices = [f"x{number}" for number in range(5)]
-    words, found, agreed = word_times(Voices(recording, times), paused, "a text", "x", voices)
-    assert words == ["0", "1", "2"] and agreed == [True] * 3
-    assert np.abs(np.subtract(found, expected)).max() < 0.04
-    *_, agreed = word_times(Voices(recording, times, late=0.1), paused, "a text", "x", voices)
-    assert not all(agreed)  # each voice has its words elsewhere
-    assert word_times(Voices(recording[:100], times), paused, "a text", "x", voices) == ([], [], [])
+    return recording, np.insert(recording, len(recording) // 2, np.zeros(RATE // 4, np.float32))
+
+
+def test_words_are_found_in_a_recording_by_renderings_at_other_speeds(paused):
+    recording, clip = paused
+    seconds = len(recording) / RATE
+    words, times = [(0, "go"), (3, "far"), (7, "on")], {0: 0.0, 3: 0.25 * seconds, 7: 0.75 * seconds}
+
+    def found(times, **named):
+        return word_times(Voices(recording, times, **named), clip, words, "go far on", "x", Voices.variants)
+
+    starts, sure = found(times)
+    assert sure == [True] * 3
+    assert np.abs(np.subtract(starts, [0.0, 0.25 * seconds, 0.75 * seconds + 0.25])).max() < 0.05
+    assert not all(found(times, late=0.1)[1])  # each voice has its words elsewhere
+    assert found({0: 0.0, 7: 0.75 * seconds})[1] == [True, False, True]  # "go far" is one word to the voices
+    silent = Voices(recording[:100], times)
+    assert word_times(silent, clip, words, "go far on", "x", Voices.variants)[1] == [False] * 3
+
+
+@pytest.mark.parametrize("known", ["adl", "ad", "al", "dl"])
+def test_a_run_of_words_is_cut_only_where_its_own_words_are_known(known, paused, monkeypatch, tmp_path):
+    recording, clip = paused
+    monkeypatch.setattr(phrase_words, "DATA", tmp_path)
+    text, seconds = "« Aujour d\u2019hui, là-bas »", len(recording) / RATE
+    begins = {"a": (2, 0.0), "d": (9, 0.25 * seconds), "l": (16, 0.75 * seconds)}
+    voices = Voices(recording, dict(begins[word] for word in known))
+    monkeypatch.setattr(phrase_words.cut, "espeak", voices, raising=False)
+    texts = set()
+    for number in range(12):  # each file chooses its own runs
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, clip, RATE)
+        texts |= {run for run, _ in phrase_words.cut((path, text, "fr", "anna"))}
+    runs = {"aujour": "ad", "d'hui": "dl", "là-bas": "l", "aujour d'hui": "adl", "d'hui là-bas": "dl"}
+    assert texts == {run for run, needed in runs.items() if {*needed} <= {*known}}
 
 
 def test_trimming_takes_off_what_lies_before_and_after_the_speech():
