@@ -1,7 +1,7 @@
 """Cuts words out of the training recordings: short phrases, said by people.
 
     python examples/phrases_data.py
-    python examples/phrase_words.py      # 10 minutes; adds words.npy and words.json to data/phrases
+    python examples/phrase_words.py      # 6 minutes; adds words.npy and words.json to data/phrases
 
 espeak-ng tells when each word of its rendering begins, and dynamic time warping of MFCCs carries these times over to
 the recording: the median over renderings by several voices. Each recording gives some of its runs of one to three
