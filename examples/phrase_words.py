@@ -31,9 +31,9 @@ AGREEMENT = 0.05  # seconds between the second and the fourth of their times; el
 SLACK = 0.03  # seconds around a word: what is too much differs between clips, what is missing is lost
 
 
-def carried_over(times: list[float], rendering: np.ndarray, recording: np.ndarray) -> list[float]:
-    """Where these moments of a rendering lie in a recording of the same text (seconds)."""
-    rows, columns = path_of(1 - mfcc(rendering) @ mfcc(recording).T)
+def carried_over(times: list[float], rendering: torch.Tensor, recording: torch.Tensor) -> list[float]:
+    """Where these moments of a rendering lie in a recording of the same text (seconds), by the MFCCs of both."""
+    rows, columns = path_of(1 - rendering @ recording.T)
     return np.interp(times, rows * HOP / RATE, columns * HOP / RATE).tolist()
 
 
@@ -42,7 +42,7 @@ def word_times(espeak: Espeak, recording: np.ndarray, words: list[tuple[int, str
 
     Not sure are words that a voice runs together with others, and those on whose time the voices don't agree.
     """
-    found = []
+    found, coefficients = [], mfcc(recording)
     for voice in voices:
         rendering = espeak.say(text, language + voice, 160, 50)
         speaks = edges(rendering)
@@ -52,7 +52,7 @@ def word_times(espeak: Espeak, recording: np.ndarray, words: list[tuple[int, str
         for place, seconds in espeak.words:
             known.setdefault(place, max(0.0, seconds - speaks.start / RATE))
         times = [known.get(place, math.nan) for place, _ in words]
-        found.append(carried_over(times, rendering[speaks], recording))
+        found.append(carried_over(times, mfcc(rendering[speaks]), coefficients))
     found = np.sort(found, axis=0)  # (voices, words), what isn't known last
     sure = np.isfinite(found[-1]) & (found[-2] - found[1] <= AGREEMENT)
     return found[len(voices) // 2].tolist(), sure.tolist()

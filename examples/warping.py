@@ -1,12 +1,17 @@
 """Dynamic time warping of MFCCs: the baseline that phrases are compared by, and what cuts words out of recordings."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 from torchaudio.functional import compute_deltas
 from torchaudio.transforms import MFCC
 
-RATE = 8000  # Hz
+sys.path.insert(0, str(Path(__file__).parent))
+from phrases_data import RATE
+
 HOP = 80  # samples between frames
 MEL = {"n_fft": 256, "win_length": 200, "hop_length": HOP, "n_mels": 26, "f_min": 80.0, "f_max": 3600.0}
 COEFFICIENTS = MFCC(RATE, 13, melkwargs=MEL)

@@ -114,7 +114,7 @@ def test_a_pair_is_of_two_voices_where_there_are_two():
     again = rows[0] | {"start": 4000, "length": 3999}
     rows = [rows[0], again, rows[1] | {"length": 2000}]
     data = Phrases((rows, samples))
-    data.clip, made = lambda row: row["voice"], []
+    data.clip = lambda row: row["voice"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrain_phrases, "augment", lambda clip, generator: clip)
         made = [data[0]["clips"] for _ in range(30)]
