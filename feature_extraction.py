@@ -1,4 +1,4 @@
-"""The feature extractor under its top-level name; the code is in the package, beside the log-mel module it shares."""
+"""The feature extractor under its top-level name; the code is in the package."""
 
 from modeling_audio_branch.feature_extraction import AudioBranchFeatureExtractor
 

@@ -31,7 +31,7 @@ def quantized(model):
     from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
     from torch.ao.quantization import default_dynamic_qconfig
 
-    from modeling_audio_branch.linear import Linear
+    from modeling_audio_branch.layers import Linear
 
     model = copy.deepcopy(model)
     for module in list(model.modules()):

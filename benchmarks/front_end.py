@@ -34,7 +34,7 @@ def least_code(clip: torch.Tensor, log_mel: LogMel, window: torch.Tensor) -> tor
     frames = emphasised.unfold(0, log_mel.n_fft, log_mel.hop_length)[:num_frames]
     spectrum = torch.view_as_real(torch.fft.rfft(frames * window))
     squares = spectrum.mul_(spectrum)
-    features = ((squares[..., 0] + squares[..., 1]) @ log_mel.mel_filters).add_(log_mel.log_guard).log_()
+    features = ((squares[..., 0] + squares[..., 1]) @ log_mel.mel_filters).add_(log_mel.log_zero_guard_value).log_()
     variance, mean = torch.var_mean(features, 0, keepdim=True)
     return features.sub_(mean).div_(variance.sqrt_().add_(STD_GUARD))
 

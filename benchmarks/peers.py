@@ -8,8 +8,8 @@ from torch import nn
 from transformers import ParakeetEncoder, ParakeetEncoderConfig
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
-from modeling_audio_branch.convert_nemo import encoder_weights as from_nemo
-from modeling_audio_branch.convert_parakeet import encoder_weights as from_parakeet
+from modeling_audio_branch.convert.nemo import encoder_weights as from_nemo
+from modeling_audio_branch.convert.parakeet import encoder_weights as from_parakeet
 
 NO_DROPOUT = ("layerdrop", "dropout", "activation_dropout", "attention_dropout")  # each would drop in other places
 

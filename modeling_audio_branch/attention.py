@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .linear import Linear
+from .layers import Linear
 
 BLOCK = 128  # queries at a time where frames are packed: memory then grows with the length, not with its square
-KEPT_POSITIONS = 1024  # relative positions whose projected keys are kept between calls, 2 MB per layer of 512
+MAX_CACHED_POSITIONS = 1024  # relative positions whose projected keys are kept between calls, 2 MB per layer of 512
 
 
 def eager_attention_forward(module, query, key, value, attention_mask, scaling, dropout=0.0, **kwargs):
@@ -26,12 +26,12 @@ def eager_attention_forward(module, query, key, value, attention_mask, scaling, 
     return output.transpose(1, 2), probabilities
 
 
-def masked_score(dtype: torch.dtype) -> float:
+def mask_value(dtype: torch.dtype) -> float:
     """Score of a masked key: its probability is 0, yet a row of nothing else stays finite, and so do sums with it."""
     return torch.finfo(dtype).min / 2
 
 
-def relative_positions(first: int, last: int, dim: int, like: torch.Tensor) -> torch.Tensor:
+def relative_position_embeddings(first: int, last: int, dim: int, like: torch.Tensor) -> torch.Tensor:
     """Sinusoids (first - last + 1, dim) of the relative positions first, first - 1, ..., last, in the dtype of `like`.
 
     Follows NeMo's `RelPositionalEncoding`: sine in the even columns, cosine in the odd, computed in float32.
@@ -42,7 +42,7 @@ def relative_positions(first: int, last: int, dim: int, like: torch.Tensor) -> t
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).to(like.dtype)
 
 
-def rotary_positions(num_frames: int, head_dim: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def rotary_position_embeddings(num_frames: int, head_dim: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosines and sines (T, d) that turn the pairs (i, i + d / 2) of each frame by its position (RoFormer, eq. 34)."""
     frequencies = 10000.0 ** -(torch.arange(0, head_dim, 2, device=like.device, dtype=torch.float32) / head_dim)
     angles = torch.arange(num_frames, device=like.device, dtype=torch.float32)[:, None] * frequencies
@@ -50,7 +50,7 @@ def rotary_positions(num_frames: int, head_dim: int, like: torch.Tensor) -> tupl
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
-def positions_for(config, num_frames: int, like: torch.Tensor, in_blocks: bool):
+def compute_position_embeddings(config, num_frames: int, like: torch.Tensor, in_blocks: bool):
     """What the layers need to know of positions in clips of up to `num_frames`: once for all of them.
 
     Sinusoids of the relative positions reach, ..., -reach, with reach the farthest that a query (in a window, one of a
@@ -60,14 +60,14 @@ def positions_for(config, num_frames: int, like: torch.Tensor, in_blocks: bool):
         reach = num_frames - 1
         if in_blocks and min(config.attention_context) >= 0:
             reach = min(reach, 2 * max(config.attention_context) + BLOCK)
-        return relative_positions(reach, -reach, config.d_model, like)
+        return relative_position_embeddings(reach, -reach, config.d_model, like)
     if config.position_embedding == "rotary":
-        return rotary_positions(num_frames, config.d_model // config.num_heads, like)
+        return rotary_position_embeddings(num_frames, config.d_model // config.num_heads, like)
     return None
 
 
-def rotate(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Turns queries or keys (B, H, T, d) by the angles of `rotary_positions`."""
+def apply_rotary(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Turns queries or keys (B, H, T, d) by the angles of `rotary_position_embeddings`."""
     first, second = states.chunk(2, dim=-1)
     return states * cosine + torch.cat([-second, first], dim=-1) * sine
 
@@ -105,7 +105,7 @@ class ConformerAttention(nn.Module):
         Args:
             hidden_states: (B, T, D), or packed (1, N, D).
             frame_mask: (B, T), true where valid; None where nothing is masked.
-            positions: From `positions_for`.
+            positions: From `compute_position_embeddings`.
             packing: Where the clips lie in packed frames; None if they are not packed.
 
         Returns:
@@ -135,22 +135,22 @@ class ConformerAttention(nn.Module):
         query, key, value = self._heads(qkv)  # (B, H, T, d) each
         if self.position_embedding == "rotary":
             angles = [each[:num_frames] for each in positions]
-            query, key = rotate(query, *angles), rotate(key, *angles)
+            query, key = apply_rotary(query, *angles), apply_rotary(key, *angles)
         has_global = self.config.global_attention != "none"
         global_query, global_key, global_value = self._heads(global_qkv) if has_global else (None, None, None)
 
         outputs, probabilities = [], None
         for first in [0] if block is None else range(0, num_frames, block):
             queries = slice(first, num_frames if block is None else min(first + block, num_frames))
-            keys = slice(0, num_frames) if block is None else self._keys_of(queries, num_frames)
+            keys = slice(0, num_frames) if block is None else self._key_range(queries, num_frames)
             bias = self._position_scores(query[:, :, queries], positions, queries, keys)  # (B, H, Q, K) or None
-            seen = self._seen(queries, keys, query.device)  # (Q, K) or None
+            seen = self._window_mask(queries, keys, query.device)  # (Q, K) or None
             if frame_mask is not None:
                 valid = frame_mask[:, None, None, keys]
                 seen = valid if seen is None else valid & seen
             if seen is not None:
                 bias = query.new_zeros(1) if bias is None else bias
-                bias = bias.where(seen, masked_score(query.dtype))
+                bias = bias.where(seen, mask_value(query.dtype))
             block_query, block_key, block_value = query[:, :, queries], key[:, :, keys], value[:, :, keys]
             if self.position_embedding == "relative":
                 block_query = block_query + self.bias_u[:, None]
@@ -164,7 +164,7 @@ class ConformerAttention(nn.Module):
         if has_global:  # the global frame itself sees every valid frame, by its own projections
             bias = None
             if frame_mask is not None:
-                bias = query.new_zeros(1).where(frame_mask[:, None, None, :], masked_score(query.dtype))
+                bias = query.new_zeros(1).where(frame_mask[:, None, None, :], mask_value(query.dtype))
             first, _ = self._attend(global_query[:, :, :1], global_key, global_value, bias, **kwargs)
             outputs[0] = torch.cat([first, outputs[0][:, 1:]], dim=1)
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
@@ -173,7 +173,7 @@ class ConformerAttention(nn.Module):
     def _relative_key(self, sinusoids):
         """The projected keys of the relative positions, (H, d, P). Kept while the projection is prepacked."""
         # An adapter or a quantised layer may stand in the place of ours.
-        keep = getattr(self.relative_k_proj, "is_prepacked", False) and len(sinusoids) <= KEPT_POSITIONS
+        keep = getattr(self.relative_k_proj, "is_prepacked", False) and len(sinusoids) <= MAX_CACHED_POSITIONS
         if keep and self.kept is not None:
             version, kept = self.kept
             # Those of more positions do as well: what is needed lies in their middle.
@@ -198,7 +198,7 @@ class ConformerAttention(nn.Module):
         chunk = right + 1
         return (left // chunk * chunk if left >= 0 else -1), right, chunk
 
-    def _keys_of(self, queries, num_frames):
+    def _key_range(self, queries, num_frames):
         """The keys that at least one of the queries sees: a slice."""
         left, right, chunk = self._window()
         start = 0 if left < 0 else max(0, queries.start // chunk * chunk - left)
@@ -206,7 +206,7 @@ class ConformerAttention(nn.Module):
             right = chunk - 1 - (queries.stop - 1) % chunk  # to the end of the last query's chunk
         return slice(start, num_frames if right < 0 else min(num_frames, queries.stop + right))
 
-    def _seen(self, queries, keys, device):
+    def _window_mask(self, queries, keys, device):
         """Which query sees which key, (Q, K), by the window alone; None where all see all."""
         left, right, chunk = self._window()
         if left < 0 and right < 0:

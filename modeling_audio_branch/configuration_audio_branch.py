@@ -1,1 +1,353 @@
-from configuration_audio_branch import AudioBranchConfig  # noqa: F401  a saved checkpoint has the real file here
+"""Configuration of Audio Branch: every choice that shapes the network or its front end, checked on construction."""
+
+import copy
+import difflib
+from typing import Literal
+
+import transformers
+from huggingface_hub.dataclasses import strict
+from transformers import CONFIG_MAPPING, FEATURE_EXTRACTOR_MAPPING, AutoConfig, PreTrainedConfig
+
+AUTO_MAP = {
+    "AutoConfig": "configuration_audio_branch.AudioBranchConfig",
+    "AutoFeatureExtractor": "feature_extraction.AudioBranchFeatureExtractor",
+    "AutoModel": "modeling_audio_branch.AudioBranchModel",
+    "AutoModelForAudioClassification": "modeling_audio_branch.AudioBranchForAudioClassification",
+}
+CUSTOM_PIPELINES = {
+    "audio-segment-embedding": {"impl": "pipeline_audio_branch.AudioSegmentEmbeddingPipeline", "pt": ["AutoModel"]},
+    "feature-extraction": {"impl": "pipeline_audio_branch.AudioFeatureExtractionPipeline", "pt": ["AutoModel"]},
+    "audio-classification": {
+        "impl": "pipeline_audio_branch.AudioBranchClassificationPipeline",
+        "pt": ["AutoModelForAudioClassification"],
+    },
+}
+
+
+def _default_extractor(encoder: PreTrainedConfig) -> dict:
+    """Settings of the feature extractor that Transformers pairs with this type of encoder, in the encoder's sizes."""
+    sizes = {}
+    if encoder.model_type == "wav2vec2-bert":  # the mapping has the extractor of wav2vec2, which no checkpoint uses
+        return transformers.SeamlessM4TFeatureExtractor().to_dict()
+    if type(encoder) not in FEATURE_EXTRACTOR_MAPPING:
+        raise ValueError(
+            f"Transformers has no feature extractor for encoder_config of the model_type {encoder.model_type!r}; give "
+            f"encoder_extractor=extractor.to_dict()."
+        )
+    if encoder.model_type == "whisper":
+        sizes = {"feature_size": encoder.num_mel_bins, "chunk_length": encoder.max_source_positions // 50}  # seconds
+    elif encoder.model_type == "parakeet_encoder":
+        sizes = {"feature_size": encoder.num_mel_bins}
+    elif encoder.model_type == "audio-spectrogram-transformer":
+        sizes = {"num_mel_bins": encoder.num_mel_bins, "max_length": encoder.max_length}
+    return FEATURE_EXTRACTOR_MAPPING[type(encoder)](**sizes).to_dict()
+
+
+@strict
+class AudioBranchConfig(PreTrainedConfig):
+    """Configuration of [`AudioBranchModel`] and [`AudioBranchForAudioClassification`].
+
+    Frames are log-mel frames (`hop_length` samples apart) unless they are called encoder frames, of which there is
+    one per `subsampling_factor` log-mel frames.
+
+    Args:
+        feature_dim: Size of each segment feature.
+        num_layers: Number of Conformer layers.
+        d_model: Width of the encoder.
+        num_heads: Attention heads, in the encoder and in attention pooling; must divide `d_model`.
+        num_segments: Segments per clip, whatever its length.
+        pooling_type: How the frames of a segment become one vector: `attention`, `max`, `avg` or `learnable`.
+        use_temporal_encoding: Add a learned vector to each segment that tells the first from the last.
+        dropout: Dropout probability everywhere it is used, in [0, 1).
+        sample_rate: Sampling rate of the audio in Hz.
+        n_mels: Mel bins.
+        n_fft: FFT size in samples, even and at least `win_length`.
+        hop_length: Samples from one log-mel frame to the next.
+        win_length: Samples under the (symmetric Hann) window of a frame.
+        preemphasis: Part of the previous sample that is taken off each sample; 0 is off.
+        mag_power: Power of the magnitude spectrum under the mel filters.
+        log_zero_guard_type: Before the logarithm, `add` log_zero_guard_value or `clamp` at it.
+        log_zero_guard_value: See `log_zero_guard_type`.
+        normalize: Each clip's frames to zero mean and unit variance, `per_feature` (mel bin) or over `all_features`; by
+            the `fixed` normalize_mean and normalize_deviation; or `none`.
+        normalize_mean: With `fixed`, the mean of each mel bin.
+        normalize_deviation: With `fixed`, the standard deviation of each mel bin.
+        freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
+        encoder_config: Configuration (or its dictionary) of another Transformers model that takes the place of our own
+            encoder and front end. `d_model`, `num_layers` and `sample_rate` then follow it, `num_heads` counts heads of
+            pooling only, and the settings of our front end, subsampling, attention and layers mean nothing.
+        encoder_extractor: Settings (`to_dict()`) of the feature extractor that goes with `encoder_config`; by default
+            those that Transformers gives to that type of model.
+        subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
+        subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
+        subsampling_channels: Channels of the subsampling convolutions.
+        position_embedding: `relative` (Transformer-XL), `rotary` or `none`.
+        causal_subsampling: Pad the subsampling's convolutions in the past only (in frequency too, as NeMo does).
+        attention_window: Encoder frames that a frame sees on each side, or [left, right], where -1 is all; None is full
+            attention.
+        attention_chunked: Read the window in chunks of right + 1 frames: a frame sees its whole chunk and, of the left
+            frames before it, whole chunks (NeMo's `chunked_limited`).
+        global_attention: With `shared` or `separate`, the first frame sees and is seen by all, beside the window, by
+            the window's projections or its own (Longformer). Or `none`.
+        ff_expansion_factor: Width of the feed-forward layers over `d_model`.
+        conv_kernel_size: Kernel of the depthwise convolution in encoder frames, odd.
+        conv_context: Encoder frames before and after that the depthwise convolution sees; None is half the kernel each.
+        conv_norm: Norm of the convolution module: `batch` or `layer`.
+        use_bias: Biases in the feed-forward, attention and convolution layers.
+        scale_input: Multiply the subsampled input by sqrt(d_model).
+        use_weighted_layer_sum: Pool a learned weighted sum of the input and output of all layers, not the last alone.
+        apply_spec_augment: In training, blank random spans of frames and of mel bins (SpecAugment). With an
+            `encoder_config`, that encoder's own kind of it, by its own settings.
+        num_time_masks: Spans of frames to blank.
+        time_mask_ratio: Longest such span, as a part of the clip.
+        num_freq_masks: Spans of mel bins to blank.
+        freq_mask_width: Longest such span in mel bins.
+    """
+
+    model_type = "audio_branch"
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_hidden_layers": "num_layers",
+        "num_attention_heads": "num_heads",
+        "sampling_rate": "sample_rate",
+        "num_mel_bins": "n_mels",
+    }
+    keys_to_ignore_at_inference = ["hidden_states", "attentions", "pooling_attentions"]
+
+    feature_dim: int = 512
+    num_layers: int = 4
+    d_model: int = 512
+    num_heads: int = 8
+    num_segments: int = 8
+    pooling_type: Literal["attention", "max", "avg", "learnable"] = "attention"
+    use_temporal_encoding: bool = True
+    dropout: float | int = 0.1
+    sample_rate: int = 16000
+    n_mels: int = 80
+    n_fft: int = 512
+    hop_length: int = 160
+    win_length: int = 400
+    preemphasis: float | int = 0.97
+    mag_power: float | int = 2.0
+    log_zero_guard_type: Literal["add", "clamp"] = "add"
+    log_zero_guard_value: float = 2.0**-24
+    normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
+    normalize_mean: list[float] | None = None
+    normalize_deviation: list[float] | None = None
+    freeze_encoder: bool = False
+    encoder_config: dict | PreTrainedConfig | None = None
+    encoder_extractor: dict | None = None
+    subsampling: Literal["none", "striding", "dw_striding"] = "none"
+    subsampling_factor: int = 1
+    subsampling_channels: int = 256
+    causal_subsampling: bool = False
+    position_embedding: Literal["relative", "rotary", "none"] = "rotary"
+    attention_window: int | list[int] | None = None
+    attention_chunked: bool = False
+    global_attention: Literal["none", "shared", "separate"] = "none"
+    ff_expansion_factor: int = 4
+    conv_kernel_size: int = 31
+    conv_context: list[int] | None = None
+    conv_norm: Literal["batch", "layer"] = "layer"
+    use_bias: bool = True
+    scale_input: bool = False
+    use_weighted_layer_sum: bool = False
+    apply_spec_augment: bool = False
+    num_time_masks: int = 2
+    time_mask_ratio: float | int = 0.05
+    num_freq_masks: int = 2
+    freq_mask_width: int = 27
+
+    def __post_init__(self, **kwargs):
+        known = [*type(self).__dataclass_fields__, *self.attribute_map]
+        for name in kwargs.keys() - set(known):
+            if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
+                raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
+        if self.encoder_config is not None:
+            self._follow_encoder()
+        super().__post_init__(**kwargs)
+        # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way
+        # round.
+        self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
+        self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES) | (kwargs.get("custom_pipelines") or {})
+
+    def _follow_encoder(self):
+        """Brings `encoder_config` and `encoder_extractor` into shape, and takes over what they decide."""
+        encoder = self.encoder_config = copy.deepcopy(self.encoder_config)
+        if isinstance(encoder, dict) and encoder.get("model_type") in CONFIG_MAPPING:
+            encoder = self.encoder_config = AutoConfig.for_model(**encoder)
+        if isinstance(encoder, dict):  # code from a repository, which only the model may run
+            if "auto_map" not in encoder or self.encoder_extractor is None:
+                raise ValueError(
+                    f"encoder_config has the model_type {encoder.get('model_type')!r}, which Transformers does not "
+                    f"know; use AudioBranchModel.from_encoder(repository, trust_remote_code=True)."
+                )
+            encoder["apply_spec_augment"] = self.apply_spec_augment
+        else:
+            self.d_model = getattr(encoder, "hidden_size", None)
+            self.num_layers = getattr(encoder, "num_hidden_layers", None)
+            if self.d_model is None or self.num_layers is None:
+                raise ValueError(
+                    f"encoder_config of the model_type {encoder.model_type!r} has no hidden_size and "
+                    f"num_hidden_layers; give the configuration of an audio encoder."
+                )
+            if getattr(encoder, "add_adapter", False):
+                self.d_model = encoder.output_hidden_size
+            # In training, layers that are skipped at random leave parameters without a gradient, which data-parallel
+            # training does not bear, and nothing to put into the weighted sum of layers.
+            for name in ("layerdrop", "encoder_layerdrop"):
+                if hasattr(encoder, name):
+                    setattr(encoder, name, 0.0)
+            augments = hasattr(encoder, "apply_spec_augment") and not encoder.is_encoder_decoder
+            if augments:
+                encoder.apply_spec_augment = self.apply_spec_augment
+            elif self.apply_spec_augment:
+                raise ValueError(
+                    f"apply_spec_augment=True is impossible with encoder_config: {encoder.model_type} has no "
+                    f"SpecAugment of its own."
+                )
+            if self.use_weighted_layer_sum and getattr(encoder, "add_adapter", False):
+                raise ValueError(
+                    "use_weighted_layer_sum=True is impossible with an encoder_config that has add_adapter=True: the "
+                    "adapter's frames are fewer than the layers'."
+                )
+            if self.encoder_extractor is None:
+                self.encoder_extractor = _default_extractor(encoder)
+        if not self.encoder_extractor.get("sampling_rate"):
+            raise ValueError("encoder_extractor has no sampling_rate; give extractor.to_dict().")
+        self.sample_rate = self.encoder_extractor["sampling_rate"]
+
+    @property
+    def sub_configs(self) -> dict:
+        """By Transformers' convention, the settings that are configurations: dtype and attention are set there too."""
+        return {"encoder_config": AutoConfig} if isinstance(self.encoder_config, PreTrainedConfig) else {}
+
+    @classmethod
+    def lightweight(cls, **overrides) -> "AudioBranchConfig":
+        """25.6 M parameters: 4 layers at the log-mel frame rate, rotary positions. The published original design."""
+        return cls(**overrides)
+
+    @classmethod
+    def large(cls, **overrides) -> "AudioBranchConfig":
+        """About 110 M parameters: 17 layers at 80 ms per frame, the geometry of NeMo's FastConformer-Large."""
+        geometry = {
+            "num_layers": 17,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            "position_embedding": "relative",
+            "conv_kernel_size": 9,
+            "conv_norm": "batch",
+            "scale_input": True,
+        }
+        return cls(**(geometry | overrides))
+
+    @property
+    def attention_context(self) -> tuple[int, int]:
+        """Encoder frames that a frame sees to its left and right; -1 is all."""
+        window = self.attention_window
+        if window is None:
+            return -1, -1
+        return tuple(window) if isinstance(window, list) else (window, window)
+
+    @property
+    def frame_rate(self) -> float:
+        """Encoder frames per second (Hz)."""
+        return self.sample_rate / (self.hop_length * self.subsampling_factor)
+
+    def to_dict(self):
+        # Always the plain names: loading prefixes them with the repository they came from, and pipelines put classes in
+        # their place, but the code is saved beside the weights again.
+        return super().to_dict() | copy.deepcopy({"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES})
+
+    def validate_sizes(self):
+        at_least_one = (
+            "feature_dim num_layers d_model num_heads num_segments sample_rate n_mels n_fft hop_length win_length "
+            "subsampling_channels ff_expansion_factor conv_kernel_size"
+        ).split()
+        for name in at_least_one:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} is impossible: give a whole number of at least 1.")
+        for name in ("num_time_masks", "num_freq_masks", "freq_mask_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} is impossible: give 0 (off) or more.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout={self.dropout} is impossible: give a probability from 0 up to, not including, 1."
+            )
+        if not 0 <= self.time_mask_ratio <= 1:
+            raise ValueError(f"time_mask_ratio={self.time_mask_ratio} is impossible: give a part of the clip, 0 to 1.")
+
+    def validate_front_end(self):
+        if self.n_fft % 2 or self.n_fft < self.win_length:
+            raise ValueError(
+                f"n_fft={self.n_fft} with win_length={self.win_length} is impossible: n_fft must be even and at least "
+                f"win_length."
+            )
+        if self.hop_length > self.win_length:
+            raise ValueError(
+                f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
+            )
+        if self.log_zero_guard_value <= 0:
+            raise ValueError(
+                f"log_zero_guard_value={self.log_zero_guard_value} leaves the logarithm of 0: give a positive number."
+            )
+        for name in ("normalize_mean", "normalize_deviation"):
+            value = getattr(self, name)
+            if (self.normalize == "fixed") != (value is not None) or (value is not None and len(value) != self.n_mels):
+                raise ValueError(
+                    f"normalize={self.normalize!r} with {'no' if value is None else len(value)} numbers in {name} is "
+                    f"impossible: 'fixed' goes with n_mels={self.n_mels} numbers, all others with None."
+                )
+
+    def validate_attention(self):
+        self.validate_sizes()  # in whatever order these are called: nothing is divided by 0 below
+        if self.d_model % self.num_heads:
+            raise ValueError(
+                f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."
+            )
+        if self.encoder_config is not None:
+            return  # the rest is about our own encoder
+        if self.position_embedding == "rotary" and (self.d_model // self.num_heads) % 2:
+            raise ValueError(
+                f"position_embedding='rotary' turns pairs of numbers, so d_model/num_heads must be even, not "
+                f"{self.d_model}/{self.num_heads}={self.d_model // self.num_heads}."
+            )
+        if self.position_embedding == "relative" and self.d_model % 2:
+            raise ValueError(f"position_embedding='relative' needs an even d_model, not {self.d_model}.")
+        window = self.attention_window
+        possible = len(window) == 2 and min(window) >= -1 if isinstance(window, list) else window is None or window >= 1
+        if not possible:
+            raise ValueError(
+                f"attention_window={window} is impossible: give encoder frames per side, at least 1, or "
+                f"[left, right], each at least 0 or -1 for all, or None for full attention."
+            )
+        left, right = self.attention_context
+        if self.attention_chunked and right < 0:
+            raise ValueError(
+                f"attention_chunked=True with attention_window={window} is impossible: chunks are right + 1 frames "
+                f"long, so give [left, right] with right at least 0."
+            )
+        if self.global_attention != "none" and (self.attention_chunked or left < 0 or left != right):
+            raise ValueError(
+                f"global_attention={self.global_attention!r} with attention_window={window} is impossible: it goes "
+                f"with the same number of frames on each side, and not with attention_chunked."
+            )
+
+    def validate_convolutions(self):
+        if self.conv_kernel_size % 2 == 0:
+            raise ValueError(f"conv_kernel_size={self.conv_kernel_size} has no middle: give an odd number.")
+        context = self.conv_context
+        if context is not None and (len(context) != 2 or min(context) < 0 or sum(context) != self.conv_kernel_size - 1):
+            raise ValueError(
+                f"conv_context={context} does not fit conv_kernel_size={self.conv_kernel_size}: give [left, right], at "
+                f"least 0 each, that add up to {self.conv_kernel_size - 1}."
+            )
+        allowed = (1,) if self.subsampling == "none" else (2, 4, 8)
+        if self.subsampling_factor not in allowed:
+            raise ValueError(
+                f"subsampling={self.subsampling!r} with subsampling_factor={self.subsampling_factor} is impossible: "
+                f"'none' goes with 1, 'striding' and 'dw_striding' with 2, 4 or 8."
+            )
+
+
+AudioBranchConfig.register_for_auto_class()

@@ -11,10 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import ConformerAttention, positions_for
-from .linear import Linear
-from .masked_batch_norm import MaskedBatchNorm
-from .packing import Packing, in_one_row
+from .attention import ConformerAttention, compute_position_embeddings
+from .layers import Linear, MaskedBatchNorm
+from .packing import Packing, pack_with_gaps
 from .subsampling import Subsampling
 
 CHUNK = 2048  # frames that go through a feed-forward layer at a time, where there are many and no gradient is wanted
@@ -158,7 +157,7 @@ class ConformerEncoder(nn.Module):
         """The same on valid frames alone."""
         packing = Packing(self.subsampling.subsampled_mask(frame_mask))
         factor = self.config.subsampling_factor
-        row, row_mask = in_one_row(input_features, frame_mask, packing.clips, factor)  # (1, R, M), (1, R)
+        row, row_mask = pack_with_gaps(input_features, frame_mask, packing.clips, factor)  # (1, R, M), (1, R)
         hidden_states, row_mask = self.subsampling(row, row_mask)
         del row  # as large as the input
         hidden_states = hidden_states[row_mask].unsqueeze(0)  # (1, N, D)
@@ -168,7 +167,7 @@ class ConformerEncoder(nn.Module):
 
     def _layers(self, hidden_states, layer_weights, frame_mask=None, packing=None, **kwargs):
         longest = hidden_states.shape[1] if packing is None else packing.longest
-        positions = positions_for(self.config, longest, hidden_states, in_blocks=packing is not None)
+        positions = compute_position_embeddings(self.config, longest, hidden_states, in_blocks=packing is not None)
         weighted_sum = None if layer_weights is None else layer_weights[0] * hidden_states
         for index, layer in enumerate(self.layers):
             hidden_states = layer(hidden_states, frame_mask=frame_mask, positions=positions, packing=packing, **kwargs)

@@ -7,7 +7,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.dynamic_module_utils import custom_object_save
 
 from .audio_input import as_clips, load_audio, pad_batch
-from .encoder_features import DOWNLOAD, EncoderFeatures, trusted_code
+from .feature_extractor_adapter import HUB_KWARGS, FeatureExtractorAdapter, allow_remote_code
 from .log_mel import SETTINGS, LogMel
 
 
@@ -19,11 +19,11 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: Sampling rate of the features in Hz; audio of any other rate is resampled.
         padding_value: Value of padded frames.
         return_attention_mask: Return the mask of valid frames.
-        own_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
-        own_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
+        custom_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
+        custom_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
         encoder_extractor: Another feature extractor of Transformers, or its settings (`to_dict()`), for the features
             (see `encoder_config` of [`AudioBranchConfig`]); the other settings then mean nothing.
-        n_fft, hop_length, win_length, preemphasis, mag_power, log_guard_type, log_guard, normalize, normalize_mean,
+        n_fft, hop_length, win_length, preemphasis, mag_power, log_zero_guard_type, log_zero_guard_value, normalize, normalize_mean,
             normalize_deviation: As in [`AudioBranchConfig`].
     """
 
@@ -40,20 +40,20 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         win_length: int = 400,
         preemphasis: float = 0.97,
         mag_power: float = 2.0,
-        log_guard_type: str = "add",
-        log_guard: float = 2.0**-24,
+        log_zero_guard_type: str = "add",
+        log_zero_guard_value: float = 2.0**-24,
         normalize: str = "per_feature",
         normalize_mean: list[float] | None = None,
         normalize_deviation: list[float] | None = None,
-        own_window: list[float] | None = None,
-        own_mel_filters: list[list[float]] | None = None,
+        custom_window: list[float] | None = None,
+        custom_mel_filters: list[list[float]] | None = None,
         encoder_extractor: dict | SequenceFeatureExtractor | None = None,
         **kwargs,
     ):
         self.encoder_extractor = None
         self._encoder_features = None
         if encoder_extractor is not None:
-            self._encoder_features = EncoderFeatures(encoder_extractor)
+            self._encoder_features = FeatureExtractorAdapter(encoder_extractor)
             self.encoder_extractor = self._encoder_features.settings
             theirs = self._encoder_features.extractor  # what `pad` and Trainer's collators read
             feature_size, sampling_rate, padding_value = theirs.feature_size, theirs.sampling_rate, theirs.padding_value
@@ -72,14 +72,14 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         self.win_length = win_length
         self.preemphasis = preemphasis
         self.mag_power = mag_power
-        self.log_guard_type = log_guard_type
-        self.log_guard = log_guard
+        self.log_zero_guard_type = log_zero_guard_type
+        self.log_zero_guard_value = log_zero_guard_value
         self.normalize = normalize
         self.normalize_mean = normalize_mean
         self.normalize_deviation = normalize_deviation
         # Not `window` and `mel_filters`: of these names Transformers saves nothing.
-        self.own_window = own_window
-        self.own_mel_filters = own_mel_filters
+        self.custom_window = custom_window
+        self.custom_mel_filters = custom_mel_filters
         self._log_mels = {}  # by device
 
     @classmethod
@@ -105,18 +105,18 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        download = {name: kwargs[name] for name in DOWNLOAD if name in kwargs}
+        download = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         # AutoFeatureExtractor keeps the word to itself; but if this very class came from a repository, it was given.
         trusted = kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules.")
-        with trusted_code(pretrained_model_name_or_path, trusted, **download):
+        with allow_remote_code(pretrained_model_name_or_path, trusted, **download):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        own_code = self._encoder_features is not None and self._encoder_features.has_own_code
-        if own_code and push_to_hub:  # the upload would be over before the code is there
+        remote_code = self._encoder_features is not None and self._encoder_features.has_remote_code
+        if remote_code and push_to_hub:  # the upload would be over before the code is there
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use push_to_hub(repo_id).")
         written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        if own_code:
+        if remote_code:
             custom_object_save(self._encoder_features.extractor, save_directory)
         return written
 

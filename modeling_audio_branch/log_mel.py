@@ -18,7 +18,7 @@ NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
 # The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
 SETTINGS = (
     *("n_fft", "hop_length", "win_length", "preemphasis", "mag_power"),
-    *("log_guard_type", "log_guard", "normalize", "normalize_mean", "normalize_deviation"),
+    *("log_zero_guard_type", "log_zero_guard_value", "normalize", "normalize_mean", "normalize_deviation"),
 )
 
 
@@ -42,8 +42,8 @@ class LogMel(nn.Module):
         win_length: int,
         preemphasis: float = 0.97,
         mag_power: float = 2.0,
-        log_guard_type: str = "add",
-        log_guard: float = 2.0**-24,
+        log_zero_guard_type: str = "add",
+        log_zero_guard_value: float = 2.0**-24,
         normalize: str = "per_feature",
         normalize_mean: list[float] | None = None,
         normalize_deviation: list[float] | None = None,
@@ -56,8 +56,8 @@ class LogMel(nn.Module):
         self.win_length = win_length
         self.preemphasis = preemphasis
         self.mag_power = mag_power
-        self.log_guard_type = log_guard_type
-        self.log_guard = log_guard
+        self.log_zero_guard_type = log_zero_guard_type
+        self.log_zero_guard_value = log_zero_guard_value
         self.normalize = normalize
         self.normalize_mean = normalize_mean
         self.normalize_deviation = normalize_deviation
@@ -200,7 +200,11 @@ class LogMel(nn.Module):
             # A root has an infinite slope at 0: keep 0 out. It must stay 0: a tiny log guard would show a tiny root.
             power = (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
         mel = self._filtered(power)
-        return (mel + self.log_guard if self.log_guard_type == "add" else mel.clamp(min=self.log_guard)).log()
+        return (
+            mel + self.log_zero_guard_value
+            if self.log_zero_guard_type == "add"
+            else mel.clamp(min=self.log_zero_guard_value)
+        ).log()
 
     def _filtered(self, power):
         """Spectra (..., n_fft // 2 + 1) to mel bins (..., M)."""

@@ -24,14 +24,14 @@ from .attention import ConformerAttention
 from .audio_input import as_clips, load_audio, long_file, pad_batch
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
-from .encoder_features import DOWNLOAD, EncoderFeatures, trusted_code
-from .linear import Linear
+from .feature_extractor_adapter import HUB_KWARGS, FeatureExtractorAdapter, allow_remote_code
+from .layers import Linear
 from .log_mel import SETTINGS, LogMel
 from .pooling import SegmentPooling
-from .pretrained_encoder import (
-    PretrainedEncoder,
-    Recorded,
-    RecordedAttention,
+from .transformers_encoder import (
+    TransformersEncoder,
+    HiddenStateTap,
+    AttentionTap,
     encoder_settings,
     load_encoder,
 )
@@ -90,8 +90,8 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_compile_fullgraph = True
     _can_record_outputs = {
-        "hidden_states": [ConformerLayer, Recorded],
-        "attentions": [ConformerAttention, RecordedAttention],
+        "hidden_states": [ConformerLayer, HiddenStateTap],
+        "attentions": [ConformerAttention, AttentionTap],
     }
 
     @torch.no_grad()
@@ -124,8 +124,8 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         # An encoder that brings its own code has it in the same repository as this checkpoint.
-        download = {name: kwargs[name] for name in DOWNLOAD if name in kwargs}
-        with trusted_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **download):
+        download = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        with allow_remote_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **download):
             loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model._freeze_as_configured()  # loading puts new parameters, that train, in the place of the frozen ones
@@ -133,15 +133,15 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
         self.config.validate()  # before anything is written: an impossible setting made by hand can't be loaded again
-        own_code = []
+        remote_code = []
         if isinstance(self.config.encoder_config, dict):
-            own_code += [self.base_model.encoder.model, self.base_model.encoder.model.config]
-        if self.config.encoder_config and self.base_model.encoder.features.has_own_code:
-            own_code.append(self.base_model.encoder.features.extractor)
-        if own_code and push_to_hub:  # the upload would be over before the code is there
+            remote_code += [self.base_model.encoder.model, self.base_model.encoder.model.config]
+        if self.config.encoder_config and self.base_model.encoder.features.has_remote_code:
+            remote_code.append(self.base_model.encoder.features.extractor)
+        if remote_code and push_to_hub:  # the upload would be over before the code is there
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use model.push_to_hub(repo_id).")
         super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
-        for each in own_code:
+        for each in remote_code:
             custom_object_save(each, save_directory)
 
     def get_input_embeddings(self) -> nn.Module:
@@ -202,13 +202,13 @@ class AudioBranchPreTrainedModel(PreTrainedModel):
 def _split(settings_and_download: dict) -> tuple[dict, dict]:
     """Settings of [`AudioBranchConfig`], and those of the download; a TypeError about any other."""
     known = {*AudioBranchConfig.__dataclass_fields__, *AudioBranchConfig.attribute_map, "num_labels"}
-    if unknown := settings_and_download.keys() - known - set(DOWNLOAD):
+    if unknown := settings_and_download.keys() - known - set(HUB_KWARGS):
         raise TypeError(
             f"{', '.join(sorted(unknown))}: neither a setting of AudioBranchConfig nor one of the download "
-            f"({', '.join(DOWNLOAD)})."
+            f"({', '.join(HUB_KWARGS)})."
         )
-    download = {name: value for name, value in settings_and_download.items() if name in DOWNLOAD}
-    return {name: value for name, value in settings_and_download.items() if name not in DOWNLOAD}, download
+    download = {name: value for name, value in settings_and_download.items() if name in HUB_KWARGS}
+    return {name: value for name, value in settings_and_download.items() if name not in HUB_KWARGS}, download
 
 
 class AudioBranchModel(AudioBranchPreTrainedModel):
@@ -218,7 +218,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         super().__init__(config)
         self.frozen_modules = set()
         if config.encoder_config:
-            self.encoder = PretrainedEncoder(config)
+            self.encoder = TransformersEncoder(config)
         else:
             settings = {name: getattr(config, name) for name in SETTINGS}
             self.log_mel = LogMel(config.sample_rate, config.n_mels, **settings)
@@ -248,7 +248,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 or on what is wrong with the archive.
         """
         try:  # in a try, so that checkpoints don't seem to require the package
-            from modeling_audio_branch.convert_nemo import load_nemo
+            from modeling_audio_branch.convert.nemo import load_nemo
         except ImportError as error:
             raise ImportError("from_nemo needs the audio-branch package, not a checkpoint's code alone.") from error
         model = load_nemo(path, **overrides)
@@ -267,7 +267,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             ValueError, OSError: As in `from_encoder`.
         """
         try:  # in a try, so that checkpoints don't seem to require the package
-            from modeling_audio_branch.convert_parakeet import load_parakeet
+            from modeling_audio_branch.convert.parakeet import load_parakeet
         except ImportError as error:
             raise ImportError("from_parakeet needs the audio-branch package, not a checkpoint's code alone.") from error
         settings, download = _split(settings_and_download)
@@ -301,9 +301,9 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 repository, trust_remote_code=trust_remote_code, **download
             )
         encoder = load_encoder(repository, trust_remote_code=trust_remote_code, **download)
-        extractor = EncoderFeatures(feature_extractor).settings
+        extractor = FeatureExtractorAdapter(feature_extractor).settings
         config = AudioBranchConfig(**encoder_settings(encoder), encoder_extractor=extractor, **settings)
-        with trusted_code(repository, trust_remote_code, **download):
+        with allow_remote_code(repository, trust_remote_code, **download):
             model = cls(config).eval()
         model.encoder.model.load_state_dict(encoder.state_dict())
         try:

@@ -29,7 +29,7 @@ class Packing:
     def pad(self, packed: torch.Tensor) -> torch.Tensor:
         """(1, N, D) to (B, T, D), zero where masked."""
         padded = packed.new_zeros(*self.frame_mask.shape, packed.shape[-1])
-        frames = frames_of(self.clips, self.lengths, self.frame_mask)
+        frames = flat_frame_indices(self.clips, self.lengths, self.frame_mask)
         return padded.flatten(0, 1).index_copy(0, frames, packed.squeeze(0)).view_as(padded)
 
     def split(self, packed: torch.Tensor) -> list[torch.Tensor]:
@@ -67,14 +67,14 @@ class Packing:
         return self._spread[before, after]
 
 
-def frames_of(clips: list[int], lengths: list[int], frame_mask: torch.Tensor) -> torch.Tensor:
+def flat_frame_indices(clips: list[int], lengths: list[int], frame_mask: torch.Tensor) -> torch.Tensor:
     """Indices (N,) of the first `lengths` frames of these clips, one clip behind the other, in B * T frames."""
     starts = [clip * frame_mask.shape[1] for clip in clips]
     frames = [torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)]
     return torch.cat(frames).to(frame_mask.device)
 
 
-def in_one_row(
+def pack_with_gaps(
     features: torch.Tensor, frame_mask: torch.Tensor, clips: list[int], multiple: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """These clips in one row of log-mel frames, for strided convolutions: (B, T, M) to (1, R, M), and its mask (1, R).
@@ -89,7 +89,7 @@ def in_one_row(
         places.append(torch.arange(start, start + length))
         start += (-(-length // multiple) + 2) * multiple
     places = torch.cat(places).to(features.device)
-    frames = features.flatten(0, 1).index_select(0, frames_of(clips, lengths, frame_mask))
+    frames = features.flatten(0, 1).index_select(0, flat_frame_indices(clips, lengths, frame_mask))
     row = features.new_zeros(start, features.shape[-1]).index_copy(0, places, frames)
     row_mask = torch.zeros(start, dtype=torch.bool, device=features.device).index_fill(0, places, True)
     return row.unsqueeze(0), row_mask.unsqueeze(0)

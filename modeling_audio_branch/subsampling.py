@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .linear import Linear
+from .layers import Linear
 
 CHUNK = 256  # log-mel frames whose convolutions fit in a processor's cache: five times as fast as 2400 at a time
 
@@ -55,7 +55,7 @@ class Subsampling(nn.Module):
         return self.dropout(hidden_states), self.subsampled_mask(frame_mask)
 
     def subsampled_mask(self, frame_mask: torch.Tensor) -> torch.Tensor:
-        """The mask after all stages; clips may also lie one behind the other (see `in_one_row`)."""
+        """The mask after all stages; clips may also lie one behind the other (see `pack_with_gaps`)."""
         for _ in self.stages:
             frame_mask = self._halve(frame_mask)
         return frame_mask

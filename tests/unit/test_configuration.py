@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import tiny_config
+from helpers.models import tiny_config
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import make_model, pad, random_clips, tiny_config
-from fresh_process import run_fresh
+from helpers.models import make_model, pad, random_clips, tiny_config
+from helpers.fresh_process import run_fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from test_laws import assert_same_clips
+from helpers.assertions import assert_same_clips
 from torch.nn import functional as F
 from transformers import (
     ASTConfig,
@@ -45,7 +45,7 @@ from modeling_audio_branch import (
     AudioBranchModel,
     convert_parakeet,
 )
-from modeling_audio_branch.encoder_features import EncoderFeatures
+from modeling_audio_branch.feature_extractor_adapter import FeatureExtractorAdapter
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 CONVOLUTIONS = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
@@ -521,7 +521,7 @@ def test_from_encoder_refuses_a_model_of_ours(tmp_path):
 
 
 def test_an_extractor_that_makes_no_mask_is_refused():
-    features = EncoderFeatures(ClapFeatureExtractor(truncation="rand_trunc"))
+    features = FeatureExtractorAdapter(ClapFeatureExtractor(truncation="rand_trunc"))
     with pytest.raises(ValueError, match="makes no attention_mask"):
         features([torch.zeros(16000)])
 

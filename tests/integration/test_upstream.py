@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_config
+from helpers.models import tiny_config
 from transformers import dynamic_module_utils
 from transformers.models.auto import modeling_auto
 

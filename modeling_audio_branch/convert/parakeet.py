@@ -6,10 +6,10 @@ Not shipped with checkpoints; see [`AudioBranchModel.from_parakeet`].
 import torch
 from transformers import AutoFeatureExtractor, ParakeetEncoder, ParakeetFeatureExtractor
 
-from . import convert_nemo
-from .configuration_audio_branch import AudioBranchConfig
-from .modeling_audio_branch import AudioBranchModel
-from .pretrained_encoder import load_encoder
+from . import nemo
+from ..configuration_audio_branch import AudioBranchConfig
+from ..modeling_audio_branch import AudioBranchModel
+from ..transformers_encoder import load_encoder
 
 # Transformers' names of the weights, where they are not NeMo's.
 NEMO_NAMES = {
@@ -71,7 +71,7 @@ def encoder_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
         for name, nemo_name in NEMO_NAMES.items():
             key = key.replace(name, nemo_name)
         nemo[f"encoder.{key}"] = value
-    return convert_nemo.encoder_weights(nemo)
+    return nemo.encoder_weights(nemo)
 
 
 def load_parakeet(repository, download: dict, **overrides) -> AudioBranchModel:

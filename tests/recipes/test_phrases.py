@@ -11,13 +11,13 @@ import pretrain_phrases
 import pytest
 import soundfile
 import torch
-from conftest import tiny_config
+from helpers.models import tiny_config
 from evaluate_phrases import measure
 from hypothesis import given
 from hypothesis import strategies as st
 from phrase_words import word_times
 from phrases_data import RATE, trim
-from pretrain_phrases import LikeBatches, Phrases, augment, found, info_nce, similarity
+from pretrain_phrases import LengthBucketBatchSampler, Phrases, augment, found, info_nce, similarity
 from torch.nn import functional as F
 from warping import path_of, warping_cost
 
@@ -69,7 +69,7 @@ def test_recall_counts_both_directions_and_its_interval_holds_it():
 @given(st.lists(st.integers(2400, 40000), min_size=1, max_size=60), st.integers(0, 3), st.integers(0, 3))
 def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, seed, epoch):
     data = Phrases(make_rows(lengths))
-    batches = LikeBatches(data, 6.0, seed)
+    batches = LengthBucketBatchSampler(data, 6.0, seed)
     batches.set_epoch(epoch)
     made = [*batches]
     assert len(made) == len(batches) and made == [*batches]
@@ -83,7 +83,7 @@ def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, se
 def test_batches_are_of_like_length_and_differ_by_epoch():
     lengths = np.linspace(4000, 40000, 400).astype(int)
     data = Phrases(make_rows(lengths))
-    batches = LikeBatches(data, 40.0, 0)
+    batches = LengthBucketBatchSampler(data, 40.0, 0)
     first = [*batches]
     spreads = [max(lengths[batch]) / min(lengths[batch]) for batch in first]
     assert np.median(spreads) < 2.5  # of 10 in all

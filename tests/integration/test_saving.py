@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_model, pad, random_clips, tiny_config
-from fresh_process import run_fresh
+from helpers.models import make_model, pad, random_clips, tiny_config
+from helpers.fresh_process import run_fresh
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import make_model, pad, random_clips, tiny_config
+from helpers.models import make_model, pad, random_clips, tiny_config
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_model, pad, random_clips, tiny_config
+from helpers.models import make_model, pad, random_clips, tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
@@ -24,7 +24,7 @@ from modeling_audio_branch import (
     AudioBranchForAudioClassification,
     AudioBranchModel,
 )
-from modeling_audio_branch.masked_batch_norm import MaskedBatchNorm
+from modeling_audio_branch.layers import MaskedBatchNorm
 from modeling_audio_branch.spec_augment import spec_augment
 
 PROBLEMS = ["single_label_classification", "multi_label_classification", "regression"]
@@ -347,7 +347,7 @@ TWO_PROCESSES = """
 import sys
 import torch
 sys.path[:0] = [{root!r}, {tests!r}]
-from conftest import make_model, tiny_config
+from helpers.models import make_model, tiny_config
 from test_training import tones
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments

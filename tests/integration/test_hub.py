@@ -12,10 +12,10 @@ import huggingface_hub
 import pytest
 import torch
 import yaml
-from conftest import make_model, tiny_config
-from fresh_process import run_fresh
+from helpers.models import make_model, tiny_config
+from helpers.fresh_process import run_fresh
 from huggingface_hub import HfApi, ModelCard, parse_eval_result_entries
-from loopback_hub import Fault, LoopbackHub
+from helpers.loopback_hub import Fault, LoopbackHub
 from safetensors.torch import load_file, save_file
 from transformers import Wav2Vec2Config
 
@@ -27,7 +27,7 @@ from modeling_audio_branch import (
     AudioBranchForAudioClassification,
     AudioBranchModel,
 )
-from modeling_audio_branch.model_card import CardError, read_results
+from modeling_audio_branch.hub.card import CardError, read_results
 
 ROOT = Path(__file__).parent.parent
 RESULTS = {
@@ -100,7 +100,7 @@ def hub(monkeypatch, tmp_path):
 @pytest.fixture
 def no_strangers(monkeypatch):
     """Leaves out the fresh processes, seconds each, where they are not what is tested."""
-    monkeypatch.setattr(hub_upload, "load_as_a_stranger", lambda *_: ["torch.Size([2, 4, 12])"] * 4)
+    monkeypatch.setattr(hub_upload, "verify_in_clean_process", lambda *_: ["torch.Size([2, 4, 12])"] * 4)
 
 
 def upload(*arguments, **environment):
@@ -214,17 +214,17 @@ def test_a_folder_that_does_not_give_the_golden_output_is_refused(dry_run, tmp_p
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     check = {"golden": str(dry_run / "golden.safetensors"), "tolerance": 1e-4, "printed": None, "is_classifier": True}
     with pytest.raises(UploadError, match="from the golden one"):
-        hub_upload.load_as_a_stranger(str(folder), None, check)
+        hub_upload.verify_in_clean_process(str(folder), None, check)
 
 
 def test_a_folder_that_needs_the_package_is_refused(dry_run, tmp_path):
     folder = tmp_path / "changed"
     shutil.copytree(dry_run, folder)
     code = folder / "modeling_audio_branch.py"
-    code.write_text(code.read_text() + "\nimport modeling_audio_branch.convert_nemo\n")
+    code.write_text(code.read_text() + "\nimport modeling_audio_branch.convert.nemo\n")
     check = {"golden": str(dry_run / "golden.safetensors"), "tolerance": 1e-4, "printed": None, "is_classifier": True}
     with pytest.raises(UploadError, match="does not load in a fresh process"):
-        hub_upload.load_as_a_stranger(str(folder), None, check)
+        hub_upload.verify_in_clean_process(str(folder), None, check)
 
 
 # ----------------------------------------------------------------------------------------------------- the round trip
@@ -303,7 +303,7 @@ def test_model_and_extractor_and_pipeline_and_trainer_push_loadable_repositories
         import os, sys, torch
         sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
         from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, pipeline
-        from conftest import make_model, tiny_config
+        from helpers.models import make_model, tiny_config
         from modeling_audio_branch import *
         config = tiny_config(num_labels=2)
         model, extractor = make_model(AudioBranchForAudioClassification, config), None
@@ -704,7 +704,7 @@ def test_a_publication_that_does_not_load_back_is_reported_with_its_commit(check
             raise UploadError(f"{repository} does not load in a fresh process.")
         return ["torch.Size([2, 4, 12])"] * 4
 
-    monkeypatch.setattr(hub_upload, "load_as_a_stranger", fail_on_the_hub)
+    monkeypatch.setattr(hub_upload, "verify_in_clean_process", fail_on_the_hub)
     with pytest.raises(UploadError, match=r"The commit \w{40} is in alice/tiny, but alice/tiny does not load"):
         hub_upload.run(checkpoint, "alice/tiny", tag="v1", yes=True)
     assert "refs/tags/v1" not in hub.repositories["alice/tiny"].refs

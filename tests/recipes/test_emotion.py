@@ -16,8 +16,8 @@ import speech_data
 import speech_metrics
 import torch
 import typer
-from conftest import make_model, tiny_config
-from fresh_process import run_fresh
+from helpers.models import make_model, tiny_config
+from helpers.fresh_process import run_fresh
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -25,7 +25,7 @@ from speech_data import EMOBOX_FOLDS, EMOTIONS, DataError
 
 from hub_upload import UploadError, check_checkpoint
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
-from modeling_audio_branch.model_card import read_results
+from modeling_audio_branch.hub.card import read_results
 
 ROOT = Path(__file__).parent.parent
 RATE = 16000
@@ -242,7 +242,7 @@ def test_class_weights_and_accumulation_give_the_gradient_of_one_large_batch(rav
 
 def test_a_frozen_encoder_stays_until_it_is_told_to_thaw():
     model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3, conv_norm="batch", dropout=0.0))
-    thaw = finetune.Thaw(model, 2.0)
+    thaw = finetune.UnfreezeEncoderCallback(model, 2.0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for epoch, is_frozen in ((0.0, True), (1.9, True), (2.0, False)):
@@ -265,8 +265,8 @@ import torch
 sys.path[:0] = [{root!r}, {tests!r}, {examples!r}]
 import datasets
 import finetune
-from conftest import make_model, tiny_config
-from finetune import AudioBranchForAudioClassification, SpeechTrainer, Thaw, TrainingArguments
+from helpers.models import make_model, tiny_config
+from finetune import AudioBranchForAudioClassification, SpeechTrainer, UnfreezeEncoderCallback, TrainingArguments
 
 torch.set_num_threads(1)
 model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=2, dropout=0.0, conv_norm="layer"))
@@ -286,7 +286,7 @@ arguments = TrainingArguments(
     **(finetune.DISTRIBUTED | {{"per_device_train_batch_size": 4, "use_cpu": True}}),
 )
 start = {{name: value.clone() for name, value in model.state_dict().items()}}
-trainer = SpeechTrainer(model, arguments, collate, rows, callbacks=[Thaw(model, 1.0)])
+trainer = SpeechTrainer(model, arguments, collate, rows, callbacks=[UnfreezeEncoderCallback(model, 1.0)])
 trainer.train()
 rank, state = torch.distributed.get_rank(), model.state_dict()
 torch.save({{"seen": seen, "state": state, "start": start}}, {folder!r} + f"/{{rank}}.pt")

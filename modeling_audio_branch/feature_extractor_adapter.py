@@ -13,24 +13,24 @@ from transformers import SequenceFeatureExtractor
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 AST_WINDOW, AST_HOP = 0.025, 0.010  # seconds; fixed in torchaudio's and Transformers' Kaldi filter banks
-DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
+HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
 
-_trusted_code = ContextVar("trusted_code", default=None)
+_allowed_remote_code = ContextVar("allow_remote_code", default=None)
 
 
 @contextmanager
-def trusted_code(repository: str, trust_remote_code: bool, **download):
+def allow_remote_code(repository: str, trust_remote_code: bool, **download):
     """Inside, encoders and extractors may run code of their own, from this repository or folder only, if trusted."""
-    token = _trusted_code.set((repository, download) if trust_remote_code else None)
+    token = _allowed_remote_code.set((repository, download) if trust_remote_code else None)
     try:
         yield
     finally:
-        _trusted_code.reset(token)
+        _allowed_remote_code.reset(token)
 
 
-def class_of_own_code(settings: dict, auto_class: str) -> type:
+def remote_code_class(settings: dict, auto_class: str) -> type:
     """The class that these settings of an encoder or extractor name under `auto_map`, from the trusted repository."""
-    if _trusted_code.get() is None:
+    if _allowed_remote_code.get() is None:
         name = settings["auto_map"][auto_class]
         raise ValueError(
             f"The encoder brings its own code, {name}; read it, then pass trust_remote_code=True to from_pretrained of "
@@ -41,17 +41,17 @@ def class_of_own_code(settings: dict, auto_class: str) -> type:
             f"The encoder's code is said to be in another repository, {settings['auto_map'][auto_class]}, which nobody "
             f"said to trust; use from_encoder with that repository."
         )
-    repository, download = _trusted_code.get()
+    repository, download = _allowed_remote_code.get()
     return get_class_from_dynamic_module(settings["auto_map"][auto_class], repository, **download)
 
 
-def settings_of_own_code(settings: dict) -> dict:
+def remote_code_settings(settings: dict) -> dict:
     """The same settings, with names that point to code beside them: it is saved there, with our checkpoint."""
     auto_map = {name: reference.split("--")[-1] for name, reference in settings.get("auto_map", {}).items()}
     return settings | {"auto_map": auto_map}
 
 
-class EncoderFeatures:
+class FeatureExtractorAdapter:
     """Calls a feature extractor of Transformers, and says which steps of its result belong to the clip.
 
     A clip of under 50 ms is filled up with silence to that length, for extractors fail on less than a window; an empty
@@ -71,9 +71,9 @@ class EncoderFeatures:
             raise ValueError(f"The feature extractor has padding_side={self.extractor.padding_side!r}; give 'right'.")
         kind = type(self.extractor).__name__
         self.settings = self.extractor.to_dict()
-        self.has_own_code = type(self.extractor).__module__.startswith("transformers_modules.")
-        if self.has_own_code:
-            self.settings = settings_of_own_code(self.settings)
+        self.has_remote_code = type(self.extractor).__module__.startswith("transformers_modules.")
+        if self.has_remote_code:
+            self.settings = remote_code_settings(self.settings)
         else:  # Transformers has this class: whatever else the repository offers is not run
             self.settings.pop("auto_map", None)
         self.input_name = self.extractor.model_input_names[0]
@@ -97,7 +97,7 @@ class EncoderFeatures:
     def _from_settings(settings):
         kind = settings.get("feature_extractor_type")
         if "AutoFeatureExtractor" in settings.get("auto_map", {}):
-            extractor_class = class_of_own_code(settings, "AutoFeatureExtractor")
+            extractor_class = remote_code_class(settings, "AutoFeatureExtractor")
         else:
             extractor_class = getattr(transformers, str(kind), None)
         is_extractor = isinstance(extractor_class, type) and issubclass(extractor_class, SequenceFeatureExtractor)

@@ -1,6 +1,6 @@
 """Reads NVIDIA NeMo checkpoints (.nemo) of (Fast)Conformer models, without NeMo.
 
-    python -m modeling_audio_branch.convert_nemo parakeet-ctc-0.6b.nemo parakeet-ctc-0.6b
+    python -m modeling_audio_branch.convert.nemo parakeet-ctc-0.6b.nemo parakeet-ctc-0.6b
 
 Every setting of the archive is carried over or refused by name, and every weight of its encoder is used exactly once.
 Nothing in it is run: weights are read as plain tensors, the configuration with YAML's safe loader, and nothing is
@@ -24,9 +24,9 @@ from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
 
-from .configuration_audio_branch import AudioBranchConfig
-from .feature_extraction import AudioBranchFeatureExtractor
-from .modeling_audio_branch import AudioBranchModel
+from ..configuration_audio_branch import AudioBranchConfig
+from ..feature_extraction import AudioBranchFeatureExtractor
+from ..modeling_audio_branch import AudioBranchModel
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 MAX_CONFIG_BYTES = 20_000_000
@@ -113,7 +113,7 @@ NEMO_NAMES = {
     "n_mels": "features",
     "win_length": "n_window_size",
     "hop_length": "n_window_stride",
-    "log_guard": "log_zero_guard_value",
+    "log_zero_guard_value": "log_zero_guard_value",
     "preemphasis": "preemph",
     "normalize_mean": "fixed_mean",
     "normalize_deviation": "fixed_std",
@@ -222,8 +222,8 @@ def front_end_settings(preprocessor: dict) -> dict:
         "n_fft": nemo["n_fft"] or 1 << (int(win_length) - 1).bit_length(),
         "preemphasis": nemo["preemph"] or 0.0,
         "mag_power": nemo["mag_power"],
-        "log_guard_type": nemo["log_zero_guard_type"],
-        "log_guard": float(LOG_GUARDS.get(nemo["log_zero_guard_value"], nemo["log_zero_guard_value"])),
+        "log_zero_guard_type": nemo["log_zero_guard_type"],
+        "log_zero_guard_value": float(LOG_GUARDS.get(nemo["log_zero_guard_value"], nemo["log_zero_guard_value"])),
         "normalize": nemo["normalize"],
     }
     if isinstance(nemo["normalize"], dict) and {"fixed_mean", "fixed_std"} <= nemo["normalize"].keys():

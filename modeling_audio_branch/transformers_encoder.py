@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from .encoder_features import EncoderFeatures, class_of_own_code, settings_of_own_code
+from .feature_extractor_adapter import FeatureExtractorAdapter, remote_code_class, remote_code_settings
 
 logger = logging.get_logger(__name__)
 
@@ -55,7 +55,7 @@ def encoder_settings(encoder: PreTrainedModel) -> dict:
             f"{type(encoder).__name__} must have hidden_size, num_hidden_layers and an auto_map with AutoConfig and "
             f"AutoModel in its configuration to be an encoder here."
         )
-    return {"encoder_config": settings_of_own_code(config.to_dict()), "d_model": sizes[0], "num_layers": sizes[1]}
+    return {"encoder_config": remote_code_settings(config.to_dict()), "d_model": sizes[0], "num_layers": sizes[1]}
 
 
 def is_padding_invariant(encoder_config: PreTrainedConfig | dict) -> bool:
@@ -75,40 +75,40 @@ def is_padding_invariant(encoder_config: PreTrainedConfig | dict) -> bool:
     return kind in ("wav2vec2-bert", "whisper", "parakeet_encoder", AST)
 
 
-class Recorded(nn.Module):
+class HiddenStateTap(nn.Module):
     """Passes the encoder's own hidden states and attentions to where Transformers' hooks collect ours."""
 
     def forward(self, previous, current):
         return current
 
 
-class RecordedAttention(nn.Module):
-    """See [`Recorded`]; hooks take the second item."""
+class AttentionTap(nn.Module):
+    """See [`HiddenStateTap`]; hooks take the second item."""
 
     def forward(self, attentions):
         return None, attentions
 
 
-class PretrainedEncoder(nn.Module):
+class TransformersEncoder(nn.Module):
     """Runs the encoder of `config.encoder_config`; the same call and results as [`ConformerEncoder`]."""
 
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.features = EncoderFeatures(config.encoder_extractor)
+        self.features = FeatureExtractorAdapter(config.encoder_extractor)
         self.model = self._build(config)
         self.is_padding_invariant = is_padding_invariant(config.encoder_config)
         parameters = inspect.signature(self.model.forward).parameters
         self.takes_mask = self.features.max_samples is None and "attention_mask" in parameters
-        self.recorded = Recorded()
-        self.recorded_attention = RecordedAttention()
+        self.recorded = HiddenStateTap()
+        self.recorded_attention = AttentionTap()
 
     @staticmethod
     def _build(config):
         settings = config.encoder_config
         if isinstance(settings, PreTrainedConfig):
             return encoder_part(AutoModel.from_config(settings))
-        config_class, model_class = (class_of_own_code(settings, name) for name in ("AutoConfig", "AutoModel"))
+        config_class, model_class = (remote_code_class(settings, name) for name in ("AutoConfig", "AutoModel"))
         return encoder_part(model_class(config_class.from_dict(settings)))
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import make_model, tiny_config
+from helpers.models import make_model, tiny_config
 
 from modeling_audio_branch import AudioBranchModel
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import pad, random_clips
+from helpers.models import pad, random_clips
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file

@@ -44,7 +44,7 @@ from modeling_audio_branch import (
     AudioBranchModel,
 )
 from modeling_audio_branch.audio_input import load_audio, pad_batch
-from modeling_audio_branch.model_card import CardError
+from modeling_audio_branch.hub.card import CardError
 
 console = Console(stderr=True)
 
@@ -138,7 +138,7 @@ def layer_groups(model, learning_rate: float, decay: float, weight_decay: float)
     ]
 
 
-class Thaw(TrainerCallback):
+class UnfreezeEncoderCallback(TrainerCallback):
     """Trains the frozen encoder from this epoch on.
 
     Until then its gradients are computed and dropped: DistributedDataParallel averages only those of parameters that
@@ -217,7 +217,7 @@ def train_fold(splits, labels, seed, settings, output: Path) -> np.ndarray:
     elif settings["freeze_epochs"] < 0:
         model.freeze("encoder")
     elif settings["freeze_epochs"] > 0:
-        callbacks.append(Thaw(model, settings["freeze_epochs"]))
+        callbacks.append(UnfreezeEncoderCallback(model, settings["freeze_epochs"]))
     weights = None
     if settings["class_weights"]:
         counts = np.bincount([labels.index(row["label"]) for row in splits["train"]], minlength=len(labels))

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from conftest import make_model, pad, random_clips, tiny_config
+from helpers.assertions import assert_same_clips
+from helpers.models import make_model, pad, random_clips, tiny_config
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -12,8 +13,8 @@ from torch.nn import functional as F
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch import attention as attention_module
 from modeling_audio_branch import subsampling as subsampling_module
-from modeling_audio_branch.attention import masked_score, positions_for
-from modeling_audio_branch.linear import Linear
+from modeling_audio_branch.attention import mask_value, compute_position_embeddings
+from modeling_audio_branch.layers import Linear
 from modeling_audio_branch.packing import Packing
 from modeling_audio_branch.pooling import SegmentPooling
 
@@ -40,17 +41,6 @@ architectures = st.builds(
     architectures,
     st.booleans(),
 )
-
-
-def assert_same_clips(batched, alone, tolerance=1e-5):
-    """Every valid frame and segment of clip i of a batch equals the one of `alone[i]`, a batch of that clip only."""
-    for i, single in enumerate(alone):
-        frames = int(single.attention_mask.sum())
-        assert int(batched.attention_mask[i].sum()) == frames
-        got, expected = batched.last_hidden_state[i, :frames], single.last_hidden_state[0, :frames]
-        torch.testing.assert_close(got, expected, atol=tolerance, rtol=0)
-        for name in ("segment_features", "segment_mask", "segment_times", "pooler_output"):
-            torch.testing.assert_close(batched[name][i], single[name][0], atol=tolerance, rtol=0, msg=name)
 
 
 @given(architectures, lengths)
@@ -261,7 +251,7 @@ def reference_attention(attention, hidden_states, mask, window):
             scores[:, :, i, j] = score / attention.head_dim**0.5
     distance = (torch.arange(frames)[:, None] - torch.arange(frames)).abs()
     seen = mask[:, None, None, :] & (distance <= (frames if window is None else window))
-    probabilities = scores.masked_fill(~seen, masked_score(torch.float32)).softmax(-1)
+    probabilities = scores.masked_fill(~seen, mask_value(torch.float32)).softmax(-1)
     return attention.o_proj((probabilities @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
@@ -280,7 +270,8 @@ def test_attention_equals_its_definition(monkeypatch, num_frames, position_embed
     with torch.no_grad():
         expected = reference_attention(attention, hidden_states, mask, window)
         padded, packed = (
-            positions_for(attention.config, num_frames, hidden_states, in_blocks) for in_blocks in (False, True)
+            compute_position_embeddings(attention.config, num_frames, hidden_states, in_blocks)
+            for in_blocks in (False, True)
         )
         got = attention(hidden_states, mask, padded)[0]
         torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import random_clips
+from helpers.models import random_clips
 from datasets import Audio, Dataset
 
 from modeling_audio_branch import AudioBranchFeatureExtractor

@@ -10,11 +10,11 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 import yaml
-from conftest import pad, random_clips
-from fresh_process import run_fresh
+from helpers.models import pad, random_clips
+from helpers.fresh_process import run_fresh
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import load_file
-from test_laws import assert_same_clips
+from helpers.assertions import assert_same_clips
 from transformers.utils import logging
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel, convert_nemo
@@ -429,4 +429,4 @@ def test_the_new_parts_are_said_to_be_random(caplog):
 def test_the_extractor_of_a_model_has_the_models_settings():
     model = AudioBranchModel.from_nemo(NEMO / "nest_post_conv/model.nemo")
     extractor = AudioBranchFeatureExtractor.from_model(model)
-    assert extractor.normalize == model.config.normalize and extractor.own_mel_filters is None
+    assert extractor.normalize == model.config.normalize and extractor.custom_mel_filters is None

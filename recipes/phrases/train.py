@@ -154,7 +154,7 @@ def info_nce(segment_features: torch.Tensor, temperature: float = TEMPERATURE) -
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
-class LikeBatches(torch.utils.data.Sampler):
+class LengthBucketBatchSampler(torch.utils.data.Sampler):
     """Batches of one language and of like lengths: neither may tell the right partner from the wrong ones.
 
     Each holds about as many seconds of speech, so that short clips, which are harder to tell apart, meet more others.
@@ -198,7 +198,7 @@ class PhraseTrainer(Trainer):
         self.seconds = seconds
 
     def get_train_dataloader(self):
-        batches = LikeBatches(self.train_dataset, self.seconds, self.args.seed)
+        batches = LengthBucketBatchSampler(self.train_dataset, self.seconds, self.args.seed)
         loader = torch.utils.data.DataLoader(
             self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator, num_workers=1
         )
@@ -210,7 +210,7 @@ class PhraseTrainer(Trainer):
         return (loss, out) if return_outputs else loss
 
 
-class Development(TrainerCallback):
+class DevRetrievalCallback(TrainerCallback):
     """Measures the development phrases now and then, and stops after so many minutes."""
 
     def __init__(self, minutes: float, every: int):
@@ -315,7 +315,7 @@ def main(argv=None):
         train_dataset=Phrases(*sources),
         processing_class=AudioBranchFeatureExtractor.from_model(model),
         seconds=arguments.seconds,
-        callbacks=[Development(arguments.minutes, every=100)],
+        callbacks=[DevRetrievalCallback(arguments.minutes, every=100)],
     )
     done = sorted((arguments.output / "training").glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=bool(done))
