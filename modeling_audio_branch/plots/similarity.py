@@ -1,0 +1,78 @@
+"""Segments of one clip compared with the segments of others: a matrix of cosine similarities for each pair."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch.nn import functional as F
+
+from ..audio_input import load_audio
+from ..modeling_audio_branch import AudioBranchModel
+from .segments import clip_name
+from .style import BLUE, COLORMAP, INK, hide_frame, styled
+
+
+def segment_similarity(
+    model: AudioBranchModel, audio: Any, others: Sequence[Any], sampling_rate: int | None = None
+) -> torch.Tensor:
+    """Cosine similarity (clips, S, S) of each segment of `audio` (rows) and each segment of every other clip."""
+    output = model.base_model.encode([audio, *others], sampling_rate, show_progress=False)
+    features = F.normalize(output.segment_features.float(), dim=-1)  # (1 + clips, S, feature_dim)
+    return features[0] @ features[1:].mT
+
+
+@styled
+def plot_segment_similarity(
+    model: AudioBranchModel,
+    audio: Any,
+    others: Sequence[Any],
+    sampling_rate: int | None = None,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """A matrix of cosine similarities for each pair, with the waveforms of both clips along its sides.
+
+    Args:
+        model: Its `encode` makes the features.
+        audio: The clip whose segments are the rows, in any form that [`AudioBranchFeatureExtractor`] takes.
+        others: The clips whose segments are the columns, one matrix each.
+        sampling_rate: Rate in Hz of clips that do not carry their own.
+        names: Name of `audio` and of each other clip; by default those of the files.
+
+    Raises:
+        ValueError, TypeError, FileNotFoundError: One sentence if a clip cannot be read.
+    """
+    clips = [audio, *others]
+    similarity = segment_similarity(model, audio, others, sampling_rate)
+    names = [Path(clip_name(clip)).stem for clip in clips] if names is None else list(names)
+    waves = [load_audio(clip, model.config.sample_rate, sampling_rate) for clip in clips]
+
+    figure = Figure(figsize=(0.5 + 4.3 * len(others), 5), layout="constrained")
+    widths, heights = [1, 6] * len(others), [1, 6]
+    panels = figure.subplots(2, 2 * len(others), width_ratios=widths, height_ratios=heights)
+    for column, matrix in enumerate(similarity):
+        corner, above, beside, square = panels[:, 2 * column : 2 * column + 2].flatten()
+        wave = waves[column + 1]
+        _draw_matrix(square, matrix)
+        above.plot(wave, color=BLUE, linewidth=0.4)
+        beside.plot(waves[0], range(len(waves[0]), 0, -1), color=BLUE, linewidth=0.4)
+        above.set_xlim(0, len(wave))
+        beside.set_ylim(0, len(waves[0]))
+        for axes in (corner, above, beside):
+            hide_frame(axes)
+        above.set_title(f"{names[column + 1]}: {matrix.diagonal().mean():.2f} along the diagonal", fontsize=11)
+        beside.set_ylabel(names[0])
+    return figure
+
+
+def _draw_matrix(axes: Axes, matrix: torch.Tensor) -> None:
+    """Similarities (S, S) as shades and numbers; the segments that correspond are bold."""
+    axes.imshow(matrix, cmap=COLORMAP, vmin=0, vmax=1, aspect="auto")
+    for row, values in enumerate(matrix.tolist()):
+        for column, value in enumerate(values):
+            color, weight = ("white" if value > 0.6 else INK), ("bold" if row == column else "normal")
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color, weight=weight)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(True)
