@@ -1,7 +1,8 @@
-"""Configuration of Audio Branch: every choice that shapes the network or its front end, checked on construction."""
+"""Configuration of Audio Branch: all settings of the network and its front end, checked on construction."""
 
 import copy
 import difflib
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import transformers
@@ -43,12 +44,47 @@ def _default_extractor(encoder: PreTrainedConfig) -> dict:
     return FEATURE_EXTRACTOR_MAPPING[type(encoder)](**sizes).to_dict()
 
 
+@dataclass
+class LogMelSettings:
+    """Settings of the log-mel spectrogram, which the configuration, the feature extractor and [`LogMel`] share.
+
+    Args:
+        n_fft: FFT size in samples, even and at least `win_length`.
+        hop_length: Samples from one log-mel frame to the next.
+        win_length: Samples under the (symmetric Hann) window of a frame.
+        preemphasis: Part of the previous sample that is subtracted from each sample; 0 is off.
+        mag_power: Power of the magnitude spectrum before the mel filters.
+        log_zero_guard_type: Before the logarithm, `add` log_zero_guard_value, or `clamp` to it.
+        log_zero_guard_value: See `log_zero_guard_type`.
+        normalize: Bring each clip's frames to zero mean and unit variance, `per_feature` (mel bin) or over
+            `all_features`; by the `fixed` normalize_mean and normalize_deviation; or `none`.
+        normalize_mean: With `fixed`, the mean of each mel bin.
+        normalize_deviation: With `fixed`, the standard deviation of each mel bin.
+    """
+
+    n_fft: int = 512
+    hop_length: int = 160
+    win_length: int = 400
+    preemphasis: float | int = 0.97
+    mag_power: float | int = 2.0
+    log_zero_guard_type: Literal["add", "clamp"] = "add"
+    log_zero_guard_value: float = 2.0**-24
+    normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
+    normalize_mean: list[float] | None = None
+    normalize_deviation: list[float] | None = None
+
+
+def log_mel_settings(owner) -> LogMelSettings:
+    """The log-mel settings of a configuration or of a feature extractor."""
+    return LogMelSettings(**{field.name: getattr(owner, field.name) for field in fields(LogMelSettings)})
+
+
 @strict
-class AudioBranchConfig(PreTrainedConfig):
+class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     """Configuration of [`AudioBranchModel`] and [`AudioBranchForAudioClassification`].
 
-    Frames are log-mel frames (`hop_length` samples apart) unless they are called encoder frames, of which there is
-    one per `subsampling_factor` log-mel frames.
+    Frames are log-mel frames, one per `hop_length` samples. Encoder frames are named so; there is one per
+    `subsampling_factor` log-mel frames.
 
     Args:
         feature_dim: Size of each segment feature.
@@ -61,47 +97,40 @@ class AudioBranchConfig(PreTrainedConfig):
         dropout: Dropout probability everywhere it is used, in [0, 1).
         sample_rate: Sampling rate of the audio in Hz.
         n_mels: Mel bins.
-        n_fft: FFT size in samples, even and at least `win_length`.
-        hop_length: Samples from one log-mel frame to the next.
-        win_length: Samples under the (symmetric Hann) window of a frame.
-        preemphasis: Part of the previous sample that is taken off each sample; 0 is off.
-        mag_power: Power of the magnitude spectrum under the mel filters.
-        log_zero_guard_type: Before the logarithm, `add` log_zero_guard_value or `clamp` at it.
-        log_zero_guard_value: See `log_zero_guard_type`.
-        normalize: Each clip's frames to zero mean and unit variance, `per_feature` (mel bin) or over `all_features`; by
-            the `fixed` normalize_mean and normalize_deviation; or `none`.
-        normalize_mean: With `fixed`, the mean of each mel bin.
-        normalize_deviation: With `fixed`, the standard deviation of each mel bin.
+        n_fft, hop_length, win_length, preemphasis, mag_power, log_zero_guard_type, log_zero_guard_value, normalize,
+            normalize_mean, normalize_deviation: See [`LogMelSettings`].
         freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
-        encoder_config: Configuration (or its dictionary) of another Transformers model that takes the place of our own
-            encoder and front end. `d_model`, `num_layers` and `sample_rate` then follow it, `num_heads` counts heads of
-            pooling only, and the settings of our front end, subsampling, attention and layers mean nothing.
-        encoder_extractor: Settings (`to_dict()`) of the feature extractor that goes with `encoder_config`; by default
-            those that Transformers gives to that type of model.
+        encoder_config: Configuration (or its dictionary) of another Transformers model, which replaces our own encoder
+            and front end. `d_model`, `num_layers` and `sample_rate` then follow it, `num_heads` counts heads of pooling
+            only, and the settings of our front end, subsampling, attention and layers have no effect.
+        encoder_extractor: Settings (`to_dict()`) of the feature extractor that belongs to `encoder_config`; by default
+            those of the feature extractor that Transformers maps to that type of model.
         subsampling: `none` (a linear layer), `striding` (full convolutions) or `dw_striding` (depthwise separable).
         subsampling_factor: Log-mel frames per encoder frame: 1 with `none`, else 2, 4 or 8.
         subsampling_channels: Channels of the subsampling convolutions.
         position_embedding: `relative` (Transformer-XL), `rotary` or `none`.
-        causal_subsampling: Pad the subsampling's convolutions in the past only (in frequency too, as NeMo does).
+        causal_subsampling: Pad the convolutions of the subsampling on the left only (also in frequency, as NeMo does).
         attention_window: Encoder frames that a frame sees on each side, or [left, right], where -1 is all; None is full
             attention.
-        attention_chunked: Read the window in chunks of right + 1 frames: a frame sees its whole chunk and, of the left
-            frames before it, whole chunks (NeMo's `chunked_limited`).
-        global_attention: With `shared` or `separate`, the first frame sees and is seen by all, beside the window, by
-            the window's projections or its own (Longformer). Or `none`.
+        attention_chunked: Apply the window in chunks of right + 1 frames: a frame sees its own whole chunk and the
+            whole chunks within the `left` frames before it (NeMo's `chunked_limited`).
+        global_attention: With `shared` or `separate`, all frames see the first frame and it sees all frames, in
+            addition to the window, through the window's projections or its own (Longformer). Or `none`.
         ff_expansion_factor: Width of the feed-forward layers over `d_model`.
         conv_kernel_size: Kernel of the depthwise convolution in encoder frames, odd.
-        conv_context: Encoder frames before and after that the depthwise convolution sees; None is half the kernel each.
+        conv_context: [before, after], the encoder frames on each side that the depthwise convolution sees; None is half
+            the kernel on each side.
         conv_norm: Norm of the convolution module: `batch` or `layer`.
         use_bias: Biases in the feed-forward, attention and convolution layers.
         scale_input: Multiply the subsampled input by sqrt(d_model).
-        use_weighted_layer_sum: Pool a learned weighted sum of the input and output of all layers, not the last alone.
-        apply_spec_augment: In training, blank random spans of frames and of mel bins (SpecAugment). With an
-            `encoder_config`, that encoder's own kind of it, by its own settings.
-        num_time_masks: Spans of frames to blank.
-        time_mask_ratio: Longest such span, as a part of the clip.
-        num_freq_masks: Spans of mel bins to blank.
-        freq_mask_width: Longest such span in mel bins.
+        use_weighted_layer_sum: Pool a learned weighted sum of the first layer's input and of every layer's output, in
+            place of the last output alone.
+        apply_spec_augment: In training, mask random spans of frames and of mel bins (SpecAugment). With an
+            `encoder_config`, that encoder's own SpecAugment with its own settings.
+        num_time_masks: Masked spans of frames.
+        time_mask_ratio: Longest masked span, as a part of the clip.
+        num_freq_masks: Masked spans of mel bins.
+        freq_mask_width: Longest masked span in mel bins.
     """
 
     model_type = "audio_branch"
@@ -124,16 +153,6 @@ class AudioBranchConfig(PreTrainedConfig):
     dropout: float | int = 0.1
     sample_rate: int = 16000
     n_mels: int = 80
-    n_fft: int = 512
-    hop_length: int = 160
-    win_length: int = 400
-    preemphasis: float | int = 0.97
-    mag_power: float | int = 2.0
-    log_zero_guard_type: Literal["add", "clamp"] = "add"
-    log_zero_guard_value: float = 2.0**-24
-    normalize: Literal["per_feature", "all_features", "fixed", "none"] = "per_feature"
-    normalize_mean: list[float] | None = None
-    normalize_deviation: list[float] | None = None
     freeze_encoder: bool = False
     encoder_config: dict | PreTrainedConfig | None = None
     encoder_extractor: dict | None = None
@@ -166,17 +185,17 @@ class AudioBranchConfig(PreTrainedConfig):
         if self.encoder_config is not None:
             self._follow_encoder()
         super().__post_init__(**kwargs)
-        # Full maps whatever was saved, so that a classification checkpoint opens with AutoModel and the other way
-        # round.
+        # Always the full maps, so that a classification checkpoint opens with AutoModel, and an embedding checkpoint
+        # with AutoModelForAudioClassification.
         self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
         self.custom_pipelines = copy.deepcopy(CUSTOM_PIPELINES) | (kwargs.get("custom_pipelines") or {})
 
     def _follow_encoder(self):
-        """Brings `encoder_config` and `encoder_extractor` into shape, and takes over what they decide."""
+        """Makes objects of `encoder_config` and `encoder_extractor`, and takes over the settings that they decide."""
         encoder = self.encoder_config = copy.deepcopy(self.encoder_config)
         if isinstance(encoder, dict) and encoder.get("model_type") in CONFIG_MAPPING:
             encoder = self.encoder_config = AutoConfig.for_model(**encoder)
-        if isinstance(encoder, dict):  # code from a repository, which only the model may run
+        if isinstance(encoder, dict):  # an encoder with remote code, which only the model may run
             if "auto_map" not in encoder or self.encoder_extractor is None:
                 raise ValueError(
                     f"encoder_config has the model_type {encoder.get('model_type')!r}, which Transformers does not "
@@ -193,8 +212,8 @@ class AudioBranchConfig(PreTrainedConfig):
                 )
             if getattr(encoder, "add_adapter", False):
                 self.d_model = encoder.output_hidden_size
-            # In training, layers that are skipped at random leave parameters without a gradient, which data-parallel
-            # training does not bear, and nothing to put into the weighted sum of layers.
+            # In training, layers that are skipped at random leave parameters without a gradient, which stops
+            # data-parallel training, and leave holes in the weighted sum of layers.
             for name in ("layerdrop", "encoder_layerdrop"):
                 if hasattr(encoder, name):
                     setattr(encoder, name, 0.0)
@@ -219,7 +238,7 @@ class AudioBranchConfig(PreTrainedConfig):
 
     @property
     def sub_configs(self) -> dict:
-        """By Transformers' convention, the settings that are configurations: dtype and attention are set there too."""
+        """Nested configurations, which Transformers also gives the dtype and the attention implementation."""
         return {"encoder_config": AutoConfig} if isinstance(self.encoder_config, PreTrainedConfig) else {}
 
     @classmethod
@@ -255,8 +274,8 @@ class AudioBranchConfig(PreTrainedConfig):
         return self.sample_rate / (self.hop_length * self.subsampling_factor)
 
     def to_dict(self):
-        # Always the plain names: loading prefixes them with the repository they came from, and pipelines put classes in
-        # their place, but the code is saved beside the weights again.
+        # Always the plain names, since the code is saved with the weights again. Loading prefixes the names with their
+        # repository, and pipelines replace them by classes.
         return super().to_dict() | copy.deepcopy({"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES})
 
     def validate_sizes(self):
@@ -300,13 +319,13 @@ class AudioBranchConfig(PreTrainedConfig):
                 )
 
     def validate_attention(self):
-        self.validate_sizes()  # in whatever order these are called: nothing is divided by 0 below
+        self.validate_sizes()  # first, in any order of calls, so that nothing is divided by 0 below
         if self.d_model % self.num_heads:
             raise ValueError(
                 f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."
             )
         if self.encoder_config is not None:
-            return  # the rest is about our own encoder
+            return  # the rest concerns our own encoder
         if self.position_embedding == "rotary" and (self.d_model // self.num_heads) % 2:
             raise ValueError(
                 f"position_embedding='rotary' turns pairs of numbers, so d_model/num_heads must be even, not "

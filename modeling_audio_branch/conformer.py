@@ -3,7 +3,7 @@
 B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, N valid encoder frames of all clips together.
 
 The layers run on padded clips (B, T', D) with a `frame_mask` (B, T'), which is true on the valid frames, or on packed
-frames (1, N, D), which are all valid, with a `packing` that knows where the clips lie. The numbers are the same.
+frames (1, N, D), which are all valid, with a `packing` that knows where each clip is. The numbers are the same.
 """
 
 import torch
@@ -11,16 +11,18 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import ConformerAttention, compute_position_embeddings
+from .attention import QUERY_BLOCK, ConformerAttention
 from .layers import Linear, MaskedBatchNorm
+from .masks import is_tracing
 from .packing import Packing, pack_with_gaps
+from .positions import compute_position_embeddings
 from .subsampling import Subsampling
 
-CHUNK = 2048  # frames that go through a feed-forward layer at a time, where there are many and no gradient is wanted
+FFN_CHUNK_FRAMES = 2048  # frames that a feed-forward layer takes at a time without gradients, to save memory
 
 
 class FeedForward(nn.Module):
-    """Linear, SiLU, linear; on each frame by itself."""
+    """Linear, SiLU, linear; each frame by itself."""
 
     def __init__(self, config):
         super().__init__()
@@ -29,9 +31,9 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
-        if not (torch.compiler.is_compiling() or torch.is_grad_enabled()) and hidden_states.shape[1] > 2 * CHUNK:
+        if not (is_tracing() or torch.is_grad_enabled()) and hidden_states.shape[1] > 2 * FFN_CHUNK_FRAMES:
             # An hour has 45,000 frames, whose inner states would take 370 MB.
-            return torch.cat([self._frames(chunk) for chunk in hidden_states.split(CHUNK, dim=1)], dim=1)
+            return torch.cat([self._frames(chunk) for chunk in hidden_states.split(FFN_CHUNK_FRAMES, dim=1)], dim=1)
         return self._frames(hidden_states)
 
     def _frames(self, hidden_states):
@@ -56,31 +58,32 @@ class ConvolutionModule(nn.Module):
     def forward(self, hidden_states, frame_mask=None, packing=None):
         before, after = self.context
         hidden_states = F.glu(self.pointwise1(hidden_states))
-        # The depthwise convolution looks sideways: zeros must lie where the clip does not.
+        # The depthwise convolution looks sideways in time: everything outside the clip must be zero.
         if packing is None:
             hidden_states = F.pad(hidden_states * frame_mask.unsqueeze(-1), (0, 0, before, after))
             hidden_states = self._convolve(hidden_states)
         else:
-            hidden_states = packing.gather(self._convolve(packing.spread(hidden_states, before, after)), before, after)
+            row = self._convolve(packing.scatter_with_gaps(hidden_states, before, after))
+            hidden_states = packing.gather(row, before, after)
         if isinstance(self.norm, nn.LayerNorm):
             hidden_states = self.norm(hidden_states)
-        elif self.norm.training:  # else it is in the convolution
+        elif self.norm.training:  # in eval mode it is folded into the convolution
             hidden_states = self.norm(hidden_states, frame_mask)
         return self.pointwise2(F.silu(hidden_states, inplace=not hidden_states.requires_grad))
 
     def _convolve(self, hidden_states):
-        """(B, T + before + after, D) to (B, T, D). As an image of height 1, channels last, for which it is fastest."""
+        """(B, T + before + after, D) to (B, T, D). As an image of height 1 with channels last, which is the fastest."""
         weight, bias = self.depthwise.weight, self.depthwise.bias
         if isinstance(self.norm, MaskedBatchNorm) and not self.norm.training:
             weight, bias = self.norm.fold_into(weight, bias)
-        image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), of the memory order (B, 1, T, D)
+        image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), in memory (B, 1, T, D)
         weight = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         convolved = F.conv2d(image, weight, bias, groups=self.depthwise.groups)
         return convolved.squeeze(2).transpose(1, 2)
 
 
 class ConformerLayer(GradientCheckpointingLayer):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward; each on a norm of the residual stream."""
+    """Half-step feed-forward, self-attention, convolution, half-step feed-forward; each on a norm of the residual."""
 
     def __init__(self, config):
         super().__init__()
@@ -96,12 +99,13 @@ class ConformerLayer(GradientCheckpointingLayer):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, hidden_states: torch.Tensor, frame_mask=None, positions=None, packing=None, **kwargs
+        self, hidden_states: torch.Tensor, frame_mask=None, position_embeddings=None, packing=None, **kwargs
     ) -> torch.Tensor:
-        """(B, T', D) or (1, N, D) to the same; frames outside the mask hold finite values that mean nothing."""
+        """(B, T', D) or (1, N, D) to the same shape; masked frames hold finite values without a meaning."""
         x = hidden_states
         x = torch.add(x, self.dropout(self.feed_forward1(self.norm_feed_forward1(x))), alpha=0.5)
-        x = x + self.dropout(self.self_attn(self.norm_self_attn(x), frame_mask, positions, packing, **kwargs)[0])
+        attended, _ = self.self_attn(self.norm_self_attn(x), frame_mask, position_embeddings, packing, **kwargs)
+        x = x + self.dropout(attended)
         x = x + self.dropout(self.conv(self.norm_conv(x), frame_mask, packing))
         x = torch.add(x, self.dropout(self.feed_forward2(self.norm_feed_forward2(x))), alpha=0.5)
         return self.norm_out(x)
@@ -110,9 +114,11 @@ class ConformerLayer(GradientCheckpointingLayer):
 class ConformerEncoder(nn.Module):
     """Subsampling, then `num_layers` Conformer layers.
 
-    Set `packs_frames` to False to run on padded clips always, as is done anyway to compile or export the model, and to
-    return hidden states or attentions.
+    Set `packs_frames` to False to always run on padded clips. Compiling, exporting and returning hidden states or
+    attentions run on padded clips in any case.
     """
+
+    remote_code = ()  # instances whose source files are saved with the model: none
 
     def __init__(self, config):
         super().__init__()
@@ -121,9 +127,16 @@ class ConformerEncoder(nn.Module):
         self.subsampling = Subsampling(config)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
+    def get_input_embeddings(self) -> nn.Module:
+        return self.subsampling.linear
+
     @property
-    def front_end(self) -> list[nn.Module]:
+    def input_modules(self) -> list[nn.Module]:
+        """The modules before the layers."""
         return [self.subsampling]
+
+    def freeze_unused(self) -> None:
+        """Every parameter is used: nothing to freeze."""
 
     def forward(
         self,
@@ -145,16 +158,17 @@ class ConformerEncoder(nn.Module):
         recorded = any(
             kwargs.get(name) or getattr(self.config, name) for name in ("output_hidden_states", "output_attentions")
         )
-        if self.packs_frames and not recorded and not torch.compiler.is_compiling() and frame_mask.any():
+        if self.packs_frames and not recorded and not is_tracing() and frame_mask.any():
             return self._packed(input_features, frame_mask, layer_weights, **kwargs)
         hidden_states, frame_mask = self.subsampling(input_features, frame_mask)
         hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, frame_mask=frame_mask, **kwargs)
-        valid = frame_mask.unsqueeze(-1)
-        hidden_states = hidden_states * valid
-        return hidden_states, hidden_states if weighted_sum is None else weighted_sum * valid, frame_mask
+        hidden_states = hidden_states * frame_mask.unsqueeze(-1)
+        if weighted_sum is not None:
+            weighted_sum = weighted_sum * frame_mask.unsqueeze(-1)
+        return hidden_states, hidden_states if weighted_sum is None else weighted_sum, frame_mask
 
     def _packed(self, input_features, frame_mask, layer_weights, **kwargs):
-        """The same on valid frames alone."""
+        """The same on valid frames only."""
         packing = Packing(self.subsampling.subsampled_mask(frame_mask))
         factor = self.config.subsampling_factor
         row, row_mask = pack_with_gaps(input_features, frame_mask, packing.clips, factor)  # (1, R, M), (1, R)
@@ -167,10 +181,13 @@ class ConformerEncoder(nn.Module):
 
     def _layers(self, hidden_states, layer_weights, frame_mask=None, packing=None, **kwargs):
         longest = hidden_states.shape[1] if packing is None else packing.longest
-        positions = compute_position_embeddings(self.config, longest, hidden_states, in_blocks=packing is not None)
+        query_block = None if packing is None else QUERY_BLOCK
+        positions = compute_position_embeddings(self.config, longest, hidden_states, query_block)
         weighted_sum = None if layer_weights is None else layer_weights[0] * hidden_states
         for index, layer in enumerate(self.layers):
-            hidden_states = layer(hidden_states, frame_mask=frame_mask, positions=positions, packing=packing, **kwargs)
+            hidden_states = layer(
+                hidden_states, frame_mask=frame_mask, position_embeddings=positions, packing=packing, **kwargs
+            )
             if layer_weights is not None:
                 weighted_sum = weighted_sum + layer_weights[index + 1] * hidden_states
         return hidden_states, weighted_sum

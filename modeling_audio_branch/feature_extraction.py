@@ -1,30 +1,35 @@
-"""Feature extractor of Audio Branch: any form of audio to a padded batch of log-mel frames and their mask."""
+"""Feature extractor of Audio Branch: any form of audio to a padded batch of log-mel frames and their mask.
 
+B batch, L samples, T frames, M mel bins.
+"""
+
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
-from transformers.dynamic_module_utils import custom_object_save
 
 from .audio_input import as_clips, load_audio, pad_batch
-from .feature_extractor_adapter import HUB_KWARGS, FeatureExtractorAdapter, allow_remote_code
-from .log_mel import SETTINGS, LogMel
+from .configuration_audio_branch import LogMelSettings, log_mel_settings
+from .feature_extractor_adapter import FeatureExtractorAdapter
+from .log_mel import LogMel
+from .remote_code import HUB_KWARGS, allow_remote_code, save_remote_code
 
 
 class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
-    """Turns audio into log-mel frames, with the very module that the model applies to raw audio.
+    """Turns audio into log-mel frames, by the same module that the model applies to raw audio.
 
     Args:
-        feature_size: Mel bins.
+        feature_size: Mel bins M.
         sampling_rate: Sampling rate of the features in Hz; audio of any other rate is resampled.
         padding_value: Value of padded frames.
         return_attention_mask: Return the mask of valid frames.
-        custom_window: Values of the window (win_length,), where they are not those of a symmetric Hann window.
-        custom_mel_filters: Mel filters (n_fft // 2 + 1, feature_size), where they are not Slaney's.
+        custom_window: Values of the window (win_length,), if it is not a symmetric Hann window.
+        custom_mel_filters: Mel filters (n_fft // 2 + 1, M), if they are not Slaney's.
         encoder_extractor: Another feature extractor of Transformers, or its settings (`to_dict()`), for the features
-            (see `encoder_config` of [`AudioBranchConfig`]); the other settings then mean nothing.
-        n_fft, hop_length, win_length, preemphasis, mag_power, log_zero_guard_type, log_zero_guard_value, normalize, normalize_mean,
-            normalize_deviation: As in [`AudioBranchConfig`].
+            (see `encoder_config` of [`AudioBranchConfig`]); the other settings then have no effect.
+        **kwargs: The settings of [`LogMelSettings`] (`n_fft`, `hop_length`, ...), and those of
+            `SequenceFeatureExtractor`.
     """
 
     model_input_names = ["input_features", "attention_mask"]
@@ -35,29 +40,20 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: int = 16000,
         padding_value: float = 0.0,
         return_attention_mask: bool = True,
-        n_fft: int = 512,
-        hop_length: int = 160,
-        win_length: int = 400,
-        preemphasis: float = 0.97,
-        mag_power: float = 2.0,
-        log_zero_guard_type: str = "add",
-        log_zero_guard_value: float = 2.0**-24,
-        normalize: str = "per_feature",
-        normalize_mean: list[float] | None = None,
-        normalize_deviation: list[float] | None = None,
         custom_window: list[float] | None = None,
         custom_mel_filters: list[list[float]] | None = None,
         encoder_extractor: dict | SequenceFeatureExtractor | None = None,
         **kwargs,
     ):
+        settings = {field.name: kwargs.pop(field.name) for field in fields(LogMelSettings) if field.name in kwargs}
         self.encoder_extractor = None
-        self._encoder_features = None
+        self._adapter = None
         if encoder_extractor is not None:
-            self._encoder_features = FeatureExtractorAdapter(encoder_extractor)
-            self.encoder_extractor = self._encoder_features.settings
-            theirs = self._encoder_features.extractor  # what `pad` and Trainer's collators read
+            self._adapter = FeatureExtractorAdapter(encoder_extractor)
+            self.encoder_extractor = self._adapter.settings
+            theirs = self._adapter.extractor  # what `pad` and Trainer's collators read
             feature_size, sampling_rate, padding_value = theirs.feature_size, theirs.sampling_rate, theirs.padding_value
-            self.model_input_names = [self._encoder_features.input_name, "attention_mask"]
+            self.model_input_names = [self._adapter.input_name, "attention_mask"]
         super().__init__(
             feature_size=feature_size,
             sampling_rate=sampling_rate,
@@ -67,72 +63,45 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         )
         if self.padding_side != "right":
             raise ValueError(f"padding_side={self.padding_side!r} was given; Audio Branch pads on the 'right' only.")
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.win_length = win_length
-        self.preemphasis = preemphasis
-        self.mag_power = mag_power
-        self.log_zero_guard_type = log_zero_guard_type
-        self.log_zero_guard_value = log_zero_guard_value
-        self.normalize = normalize
-        self.normalize_mean = normalize_mean
-        self.normalize_deviation = normalize_deviation
-        # Not `window` and `mel_filters`: of these names Transformers saves nothing.
+        for name, value in asdict(LogMelSettings(**settings)).items():  # as attributes, which Transformers saves
+            setattr(self, name, value)
+        # Not `window` and `mel_filters`: Transformers does not save attributes of these names.
         self.custom_window = custom_window
         self.custom_mel_filters = custom_mel_filters
         self._log_mels = {}  # by device
 
     @classmethod
     def from_model_config(cls, config, **kwargs) -> "AudioBranchFeatureExtractor":
-        """The extractor that fits a model of this [`AudioBranchConfig`]."""
+        """The feature extractor of a model with this [`AudioBranchConfig`]."""
         if config.encoder_config:
             return cls(encoder_extractor=config.encoder_extractor, **kwargs)
-        settings = {name: getattr(config, name) for name in SETTINGS}
+        settings = asdict(log_mel_settings(config))
         return cls(feature_size=config.n_mels, sampling_rate=config.sample_rate, **settings, **kwargs)
 
     @classmethod
     def from_model(cls, model, **kwargs) -> "AudioBranchFeatureExtractor":
-        """The extractor that fits this [`AudioBranchModel`], with its very window and filters if they are its own."""
-        if model.config.encoder_config:
-            return cls(encoder_extractor=model.base_model.encoder.features.extractor, **kwargs)
-        log_mel = model.base_model.log_mel
-        own = {
-            f"own_{name}": getattr(log_mel, name).tolist()
-            for name, value in log_mel.constants().items()
-            if not torch.equal(getattr(log_mel, name).cpu(), value)
-        }
-        return cls.from_model_config(model.config, **own, **kwargs)
+        """The feature extractor of this [`AudioBranchModel`], with the model's own window and filters."""
+        return cls(**model.base_model.front_end.extractor_kwargs(), **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        download = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        # AutoFeatureExtractor keeps the word to itself; but if this very class came from a repository, it was given.
+        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
+        # AutoFeatureExtractor does not pass trust_remote_code on; if this class came from a repository, it was given.
         trusted = kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules.")
-        with allow_remote_code(pretrained_model_name_or_path, trusted, **download):
+        with allow_remote_code(pretrained_model_name_or_path, trusted, **hub_kwargs):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
-        remote_code = self._encoder_features is not None and self._encoder_features.has_remote_code
-        if remote_code and push_to_hub:  # the upload would be over before the code is there
+        remote_code = [self._adapter.extractor] if self._adapter is not None and self._adapter.has_remote_code else []
+        if remote_code and push_to_hub:  # the upload would end before the code is written
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use push_to_hub(repo_id).")
         written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        if remote_code:
-            custom_object_save(self._encoder_features.extractor, save_directory)
+        save_remote_code(remote_code, save_directory)
         return written
 
     def to_dict(self):
-        hidden = ("_log_mels", "_encoder_features", "model_input_names")
+        hidden = ("_log_mels", "_adapter", "model_input_names")
         return {name: value for name, value in super().to_dict().items() if name not in hidden}
-
-    def _log_mel(self, device) -> LogMel:
-        if str(device) not in self._log_mels:
-            settings = {name: getattr(self, name) for name in SETTINGS}
-            log_mel = LogMel(self.sampling_rate, self.feature_size, **settings)
-            for name in ("window", "mel_filters"):
-                if (own := getattr(self, f"own_{name}")) is not None:
-                    log_mel.load_constant(name, torch.tensor(own))
-            self._log_mels[str(device)] = log_mel.to(device)
-        return self._log_mels[str(device)]
 
     def __call__(
         self,
@@ -162,14 +131,14 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 
         Returns:
             `input_features` (B, T, feature_size) float32 and `attention_mask` (B, T) int32, where
-            T = 1 + samples // hop_length. The last frame of even the longest clip is masked: it is half empty. With an
-            `encoder_extractor`, what that makes, under its name.
+            T = 1 + samples // hop_length. The last frame is always masked, since half of it is empty. With an
+            `encoder_extractor`, its features under its own name.
 
         Raises:
             ValueError, TypeError, FileNotFoundError: One sentence that names the clip of the batch and the remedy.
         """
-        if truncation and max_length is None and self._encoder_features is not None:
-            max_length = self._encoder_features.max_samples
+        if truncation and max_length is None and self._adapter is not None:
+            max_length = self._adapter.max_samples
         if (truncation or padding == "max_length") and max_length is None:
             raise ValueError("truncation=True and padding='max_length' need max_length= in samples.")
         if padding not in (True, False, "longest", "max_length", "do_not_pad"):
@@ -185,19 +154,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         padded_length = max(max(len(wave) for wave in waves), max_length if padding == "max_length" else 0)
         if pad_to_multiple_of:
             padded_length += -padded_length % pad_to_multiple_of
-        if self._encoder_features is None:
-            waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
-            with torch.no_grad():
-                features, frame_mask = self._log_mel(device)(waveform, mask)  # (B, T, M), (B, T)
-            if self.padding_value:
-                features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
-            num_frames = [1 + len(wave) // self.hop_length for wave in waves]
-        else:
-            features, frame_mask = self._encoder_features(waves)
-            features, frame_mask = self._encoder_features.pad_to_samples(features, frame_mask, padded_length)
-            features, frame_mask = features.to(device), frame_mask.to(device)
-            fixed = self._encoder_features.max_samples is not None
-            num_frames = [None if fixed else valid for valid in frame_mask.sum(-1).tolist()]  # None: all of it
+        extract = self._log_mel_batch if self._adapter is None else self._adapter_batch
+        features, frame_mask, num_frames = extract(waves, padded_length, device)
 
         data = {self.model_input_names[0]: features, "attention_mask": frame_mask.int()}
         if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
@@ -205,18 +163,41 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         if return_tensors != "pt":
             data = {name: value.cpu().numpy() for name, value in data.items()}
         if padding in (False, "do_not_pad"):
-            data = {
-                name: [row[:frames] for row, frames in zip(value, num_frames, strict=True)]
-                for name, value in data.items()
-            }
             if len(set(num_frames)) > 1 and return_tensors is not None:
                 raise ValueError(
                     "padding=False leaves clips of different lengths, which fit no tensor; use padding=True or "
                     "return_tensors=None."
                 )
+            data = {name: [row[:n] for row, n in zip(rows, num_frames, strict=True)] for name, rows in data.items()}
         elif return_tensors is None:
             data = {name: list(value) for name, value in data.items()}
         return BatchFeature(data, tensor_type=return_tensors)
+
+    def _log_mel_batch(self, waves, padded_length, device):
+        """Log-mel frames (B, T, M), their mask (B, T), and the frames of each clip before padding."""
+        waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
+        with torch.no_grad():
+            features, frame_mask = self._log_mel(device)(waveform, mask)
+        if self.padding_value:
+            features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+        return features, frame_mask, [1 + len(wave) // self.hop_length for wave in waves]
+
+    def _adapter_batch(self, waves, padded_length, device):
+        """The same by the other feature extractor; None for the frames of a clip that always has the full length."""
+        features, frame_mask = self._adapter.pad_to_samples(*self._adapter(waves), padded_length)
+        num_frames = frame_mask.sum(-1).tolist()
+        if self._adapter.max_samples is not None:
+            num_frames = [None] * len(waves)
+        return features.to(device), frame_mask.to(device), num_frames
+
+    def _log_mel(self, device) -> LogMel:
+        if str(device) not in self._log_mels:
+            log_mel = LogMel(self.sampling_rate, self.feature_size, log_mel_settings(self))
+            for name in ("window", "mel_filters"):
+                if (custom := getattr(self, f"custom_{name}")) is not None:
+                    log_mel.load_constant(name, torch.tensor(custom))
+            self._log_mels[str(device)] = log_mel.to(device)
+        return self._log_mels[str(device)]
 
 
 AudioBranchFeatureExtractor.register_for_auto_class()

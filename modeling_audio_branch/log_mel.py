@@ -1,4 +1,4 @@
-"""Log-mel spectrogram, computed as NVIDIA NeMo computes it: the one front end of the extractor and of the model.
+"""Log-mel spectrogram, computed as NVIDIA NeMo computes it: one module for the feature extractor and the model.
 
 B batch, L samples, T log-mel frames, M mel bins.
 """
@@ -9,17 +9,17 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 from transformers.audio_utils import mel_filter_bank
 
-CHUNK, MIN_CHUNK = 1024, 64  # frames of all clips, and of each, whose spectra fit in a processor's cache
+from .configuration_audio_branch import LogMelSettings
+from .masks import is_tracing, length_mask
+
+SPECTROGRAM_CHUNK_FRAMES = 1024  # frames of all clips together whose spectra fit in a CPU's cache
+MIN_CHUNK_FRAMES = 64  # frames of each clip in a chunk
 MIN_ROWS = 16  # spectra that are multiplied with the filters at once, so that all are rounded alike
 STD_GUARD = 1e-5  # added to the standard deviation
 NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
-# The settings that the model's configuration and the extractor share, beside the sampling rate and the number of bins.
-SETTINGS = (
-    *("n_fft", "hop_length", "win_length", "preemphasis", "mag_power"),
-    *("log_zero_guard_type", "log_zero_guard_value", "normalize", "normalize_mean", "normalize_deviation"),
-)
 
 
 class LogMel(nn.Module):
@@ -27,47 +27,28 @@ class LogMel(nn.Module):
 
     Follows NeMo's `FilterbankFeatures.forward` (since PR 13827): pre-emphasis, centred STFT over zeros, power, Slaney
     mel, logarithm, then (by default) zero mean and unit variance per clip and mel bin over its valid frames. A clip of
-    L samples has 1 + L // hop_length frames, of which L // hop_length are valid. The settings are those of
-    [`AudioBranchConfig`].
+    L samples has 1 + L // hop_length frames, of which L // hop_length are valid.
 
     The window and the filters are buffers that are saved with the model and stay float32 when it is cast.
+
+    Args:
+        sampling_rate: Of the audio, in Hz.
+        n_mels: Mel bins M.
+        settings: See [`LogMelSettings`].
     """
 
-    def __init__(
-        self,
-        sampling_rate: int,
-        n_mels: int,
-        n_fft: int,
-        hop_length: int,
-        win_length: int,
-        preemphasis: float = 0.97,
-        mag_power: float = 2.0,
-        log_zero_guard_type: str = "add",
-        log_zero_guard_value: float = 2.0**-24,
-        normalize: str = "per_feature",
-        normalize_mean: list[float] | None = None,
-        normalize_deviation: list[float] | None = None,
-    ):
+    def __init__(self, sampling_rate: int, n_mels: int, settings: LogMelSettings):
         super().__init__()
         self.sampling_rate = sampling_rate
         self.n_mels = n_mels
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.win_length = win_length
-        self.preemphasis = preemphasis
-        self.mag_power = mag_power
-        self.log_zero_guard_type = log_zero_guard_type
-        self.log_zero_guard_value = log_zero_guard_value
-        self.normalize = normalize
-        self.normalize_mean = normalize_mean
-        self.normalize_deviation = normalize_deviation
+        self.settings = settings
         for name, value in self.constants().items():
             self.register_buffer(name, value)
 
     def constants(self) -> dict[str, torch.Tensor]:
         """The values of the buffers: a symmetric Hann window (win_length,) and the mel filters (n_fft // 2 + 1, M)."""
         mel_filters = mel_filter_bank(
-            num_frequency_bins=self.n_fft // 2 + 1,
+            num_frequency_bins=self.settings.n_fft // 2 + 1,
             num_mel_filters=self.n_mels,
             min_frequency=0.0,
             max_frequency=self.sampling_rate * NYQUIST,
@@ -76,17 +57,19 @@ class LogMel(nn.Module):
             mel_scale="slaney",
         )
         return {
-            "window": torch.hann_window(self.win_length, periodic=False, dtype=torch.float32),
+            "window": torch.hann_window(self.settings.win_length, periodic=False, dtype=torch.float32),
             "mel_filters": torch.tensor(mel_filters, dtype=torch.float32),  # on the meta device too, unlike from_numpy
         }
 
+    def init_parameters(self):
+        for name, value in self.constants().items():
+            init.copy_(getattr(self, name), value)
+
     def load_constant(self, name: str, value: torch.Tensor) -> None:
-        """Puts another window or other filters in place; unless they are what `constants` gives, up to rounding."""
+        """Loads another window or other filters, unless they equal those of `constants` up to rounding."""
         buffer = getattr(self, name)
         if value.shape != buffer.shape:
-            raise ValueError(
-                f"{name} has the shape {tuple(value.shape)}, but the settings ask for {tuple(buffer.shape)}."
-            )
+            raise ValueError(f"{name} has the shape {tuple(value.shape)}, but the settings need {tuple(buffer.shape)}.")
         if not torch.allclose(value, buffer.cpu(), rtol=1e-6, atol=1e-8):
             buffer.copy_(value)
 
@@ -107,27 +90,27 @@ class LogMel(nn.Module):
         """
         Args:
             waveform: (B, L) samples in [-1, 1] at `sampling_rate`.
-            attention_mask: (B, L), true for samples and false for the padding behind them; None if there is no padding.
+            attention_mask: (B, L), true for samples and false for the padding after them; None without padding.
 
         Returns:
             The log-mel frames (B, T, M), zero where invalid, and their mask (B, T), T = 1 + L // hop_length.
         """
         waveform = waveform.float()
         num_samples = waveform.shape[1]
-        num_frames = 1 + num_samples // self.hop_length
-        if attention_mask is not None and not torch.compiler.is_compiling() and attention_mask.all():
+        num_frames = 1 + num_samples // self.settings.hop_length
+        if attention_mask is not None and not is_tracing() and attention_mask.all():
             attention_mask = None
         if attention_mask is None:
             frame_mask = torch.ones(len(waveform), num_frames, dtype=torch.bool, device=waveform.device)
             frame_mask[:, -1] = False
         else:
             attention_mask = attention_mask.bool()
-            lengths = attention_mask.sum(-1, keepdim=True) // self.hop_length  # (B, 1) valid frames
-            frame_mask = torch.arange(num_frames, device=waveform.device) < lengths  # (B, T)
+            lengths = attention_mask.sum(-1) // self.settings.hop_length  # (B,) valid frames
+            frame_mask = length_mask(lengths, num_frames)  # (B, T)
 
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self._frames(waveform, attention_mask, num_frames)  # (B, T, n_fft)
-            if torch.compiler.is_compiling():  # loops and lengths would fix the shapes
+            if is_tracing():  # loops and lengths would fix the shapes
                 log_mel = self._normalise(self._log_mel(frames), frame_mask.unsqueeze(-1))
             elif attention_mask is None:  # all but the last frame are valid
                 log_mel = torch.cat([self._log_mel(frames[:, start:stop]) for start, stop in self._chunks(frames)], 1)
@@ -135,112 +118,120 @@ class LogMel(nn.Module):
             else:
                 log_mel = frames.new_zeros(*frame_mask.shape, self.n_mels)
                 for start, stop in self._chunks(frames):
-                    clips = (lengths[:, 0] > start).nonzero().squeeze(1)  # the others are over
+                    clips = (lengths > start).nonzero().squeeze(1)  # the others have ended
                     if len(clips):
                         log_mel[clips, start:stop] = self._log_mel(frames[clips, start:stop])
                 log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1))
         return log_mel, frame_mask
 
     def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """`forward` of one clip that comes in blocks of samples (L,) of any lengths, and is never there as a whole."""
+        """`forward` of one clip that comes in blocks of samples (L,) of any lengths, without ever holding all of it."""
         rows, num_samples, before = [], 0, None
-        rest = torch.zeros(self.n_fft // 2, device=self.window.device)  # of what came, from the next frame's start on
+        rest = torch.zeros(
+            self.settings.n_fft // 2, device=self.window.device
+        )  # the samples from the next frame's start on
         for block in itertools.chain(blocks, [None]):
             if block is None:  # the end, with zeros behind it
-                block = torch.zeros_like(rest[: self.n_fft // 2])
+                block = torch.zeros_like(rest[: self.settings.n_fft // 2])
             else:
                 num_samples += len(block)
                 block = block.to(self.window)
                 samples = block if before is None else torch.cat([before, block])
-                emphasised = samples[1:] - self.preemphasis * samples[:-1]
+                emphasised = samples[1:] - self.settings.preemphasis * samples[:-1]
                 before, block = block[-1:], emphasised if before is not None else torch.cat([block[:1], emphasised])
             rest = torch.cat([rest, block])
-            num_frames = max(0, (len(rest) - self.n_fft) // self.hop_length + 1)
+            num_frames = max(0, (len(rest) - self.settings.n_fft) // self.settings.hop_length + 1)
             if num_frames:
-                frames = rest.unfold(0, self.n_fft, self.hop_length).unsqueeze(0)
-                chunks = range(0, num_frames, CHUNK)
-                rows += [self._log_mel(frames[:, start : start + CHUNK]) for start in chunks]
-            rest = rest[num_frames * self.hop_length :]
-        num_frames = num_samples // self.hop_length
+                frames = rest.unfold(0, self.settings.n_fft, self.settings.hop_length).unsqueeze(0)
+                chunks = range(0, num_frames, SPECTROGRAM_CHUNK_FRAMES)
+                rows += [self._log_mel(frames[:, start : start + SPECTROGRAM_CHUNK_FRAMES]) for start in chunks]
+            rest = rest[num_frames * self.settings.hop_length :]
+        num_frames = num_samples // self.settings.hop_length
         log_mel = torch.cat([*rows, rest.new_zeros(1, 0, self.n_mels)], dim=1)[:, :num_frames]
         log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
         return log_mel, torch.arange(num_frames + 1, device=log_mel.device).unsqueeze(0) < num_frames
 
     @staticmethod
     def _chunks(frames):
-        """Ranges of frames, without the last, that is never valid; in each as many of all clips as fit in a cache."""
-        size = max(MIN_CHUNK, CHUNK // len(frames))
+        """Ranges of frames whose spectra of all clips fit in a cache; without the last frame, which is never valid."""
+        size = max(MIN_CHUNK_FRAMES, SPECTROGRAM_CHUNK_FRAMES // len(frames))
         last = frames.shape[1] - 1
         return [(start, min(start + size, last)) for start in range(0, last, size)] or [(0, 0)]
 
     def _frames(self, waveform, attention_mask, num_frames):
-        """Overlapping frames (B, T, n_fft) of the emphasised samples: a view of them, not a copy."""
-        if attention_mask is not None:  # where, not a product: padded samples may be NaN
+        """Overlapping frames (B, T, n_fft) of the pre-emphasised samples: a view, not a copy."""
+        if attention_mask is not None:  # not a product: padded samples may be NaN
             waveform = waveform.where(attention_mask, 0.0)
-        if self.preemphasis:
-            waveform = torch.cat([waveform[:, :1], waveform[:, 1:] - self.preemphasis * waveform[:, :-1]], dim=1)
-        if attention_mask is not None:  # what leaks into the first padded sample
+        if self.settings.preemphasis:
+            waveform = torch.cat(
+                [waveform[:, :1], waveform[:, 1:] - self.settings.preemphasis * waveform[:, :-1]], dim=1
+            )
+        if attention_mask is not None:  # pre-emphasis has changed the first padded sample
             waveform = waveform.where(attention_mask, 0.0)
-        # Frame t is centred on sample t * hop_length, over zeros at both ends. Its n_fft samples are taken whole, as
-        # NeMo does: the win_length samples under the window would do, but round differently, by 1e-4 in quiet bins.
-        before = self.n_fft // 2
-        after = (num_frames - 1) * self.hop_length + before - waveform.shape[1]
-        return F.pad(waveform, (before, after)).unfold(-1, self.n_fft, self.hop_length)
+        # Frame t is centred on sample t * hop_length, with zeros at both ends. The FFT takes n_fft samples, as NeMo's
+        # does: the win_length samples under the window would be enough, but round differently, by 1e-4 in quiet bins.
+        before = self.settings.n_fft // 2
+        after = (num_frames - 1) * self.settings.hop_length + before - waveform.shape[1]
+        return F.pad(waveform, (before, after)).unfold(-1, self.settings.n_fft, self.settings.hop_length)
 
     def _log_mel(self, frames):
         """Frames (..., n_fft) to their log-mel (..., M)."""
-        if not frames.numel():  # of which the FFT fails
+        if not frames.numel():  # the FFT fails on no frames
             return frames[..., :1].expand(*frames.shape[:-1], self.n_mels)
-        left = (self.n_fft - self.win_length) // 2
-        window = F.pad(self.window, (left, self.n_fft - self.win_length - left))
+        left = (self.settings.n_fft - self.settings.win_length) // 2
+        window = F.pad(self.window, (left, self.settings.n_fft - self.settings.win_length - left))
         spectrum = torch.view_as_real(torch.fft.rfft(frames * window))  # (..., n_fft // 2 + 1, 2)
         squares = spectrum * spectrum
         power = squares[..., 0] + squares[..., 1]
-        if self.mag_power != 2:
-            # A root has an infinite slope at 0: keep 0 out. It must stay 0: a tiny log guard would show a tiny root.
-            power = (power.where(power > 0, 1.0) ** (self.mag_power / 2)).where(power > 0, 0.0)
+        if self.settings.mag_power != 2:
+            # The slope of a root is infinite at 0: keep 0 out of it. The power must stay exactly 0,
+            # since with a tiny zero guard the logarithm would show a tiny root.
+            power = (power.where(power > 0, 1.0) ** (self.settings.mag_power / 2)).where(power > 0, 0.0)
         mel = self._filtered(power)
         return (
-            mel + self.log_zero_guard_value
-            if self.log_zero_guard_type == "add"
-            else mel.clamp(min=self.log_zero_guard_value)
+            mel + self.settings.log_zero_guard_value
+            if self.settings.log_zero_guard_type == "add"
+            else mel.clamp(min=self.settings.log_zero_guard_value)
         ).log()
 
     def _filtered(self, power):
         """Spectra (..., n_fft // 2 + 1) to mel bins (..., M)."""
         rows = power.flatten(0, -2)
-        if torch.compiler.is_compiling() or len(rows) >= MIN_ROWS:
+        if is_tracing() or len(rows) >= MIN_ROWS:
             return power @ self.mel_filters
-        # A product of a few rows rounds otherwise than one of many, and a clip of a few frames alone would differ from
-        # the same in a batch: a small deviation blows that up.
+        # A product of a few rows rounds differently from one of many, so that a clip of a few frames alone would differ
+        # from the same clip in a batch; dividing by a small standard deviation magnifies that.
         mel = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows))) @ self.mel_filters
         return mel[: len(rows)].unflatten(0, power.shape[:-1])
 
     def _normalise(self, log_mel, mask=None):
-        """Log-mel (B, T, M) to zero mean and unit variance over the frames of the mask (B, T, 1); None is all."""
+        """Log-mel (B, T, M) to zero mean and unit variance over the frames of the mask (B, T, 1) or over all."""
 
-        def blank(states):
+        def masked(states):
             return states if mask is None else states.where(mask, 0.0)
 
-        if self.normalize == "none":
-            return blank(log_mel)
-        if self.normalize == "fixed":
-            mean, deviation = (log_mel.new_tensor(values) for values in (self.normalize_mean, self.normalize_deviation))
-            return blank((log_mel - mean) / deviation)
-        axes, per_frame = ((1,), 1) if self.normalize == "per_feature" else ((1, 2), self.n_mels)
+        if self.settings.normalize == "none":
+            return masked(log_mel)
+        if self.settings.normalize == "fixed":
+            mean, deviation = (
+                log_mel.new_tensor(values)
+                for values in (self.settings.normalize_mean, self.settings.normalize_deviation)
+            )
+            return masked((log_mel - mean) / deviation)
+        axes, per_frame = ((1,), 1) if self.settings.normalize == "per_feature" else ((1, 2), self.n_mels)
         if mask is None:
             count = per_frame * log_mel.shape[1]
             divisor, freedom = max(count, 1), max(count - 1, 1)
         else:
             count = per_frame * mask.sum(1, keepdim=True)  # (B, 1, 1)
             divisor, freedom = count.clamp(min=1), (count - 1).clamp(min=1)
-        # Mean and deviation don't change when a constant is taken off first. With the first frame as that constant,
-        # a bin that never changes (silence, band-limited audio) becomes exactly 0; without, rounding is blown up.
-        first = log_mel[:, :1] if self.normalize == "per_feature" else log_mel[:, :1, :1]
-        log_mel = blank(log_mel - first.detach())
+        # Subtracting a constant first changes neither the result nor the deviation. With the first frame as the
+        # constant, a bin that never changes (silence, band-limited audio) becomes exactly 0, not magnified rounding.
+        first = log_mel[:, :1] if self.settings.normalize == "per_feature" else log_mel[:, :1, :1]
+        log_mel = masked(log_mel - first.detach())
         mean = log_mel.sum(axes, keepdim=True) / divisor  # (B, 1, M or 1)
-        log_mel = blank(log_mel - mean)
+        log_mel = masked(log_mel - mean)
         variance = (log_mel * log_mel).sum(axes, keepdim=True) / freedom
-        # The root's slope at 0 is infinite: keep 0 out of it.
+        # The slope of the root is infinite at 0: keep 0 out of it.
         deviation = variance.where(variance > 0, 1.0).sqrt().where(variance > 0, 0.0)
         return log_mel / (deviation + STD_GUARD)

@@ -13,12 +13,14 @@ S frames still gives every segment one. With L = 10 and S = 4:
 
 import torch
 from torch import nn
+from transformers import initialization as init
 
 PROFILE_POINTS = 16  # points of a learnable profile over the relative position inside a segment
+EMBEDDING_STD = 0.02  # of the initial queries and temporal encodings
 
 
 def segment_bounds(num_valid: torch.Tensor, num_segments: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """First frame of each segment and the one behind its last, (B, S) each, for clips of `num_valid` (B,) frames."""
+    """First frame of each segment and the frame after its last, (B, S) each, for clips of `num_valid` (B,) frames."""
     segments = torch.arange(num_segments, device=num_valid.device)
     start = segments * num_valid[:, None] // num_segments
     end = -(-(segments + 1) * num_valid[:, None] // num_segments)  # ceil
@@ -51,6 +53,14 @@ class SegmentPooling(nn.Module):
         else:
             self.temporal_encoding = None
 
+    def init_parameters(self):
+        if self.pooling_type == "attention":
+            init.normal_(self.query, std=EMBEDDING_STD)
+        elif self.pooling_type == "learnable":
+            init.zeros_(self.profile)
+        if self.temporal_encoding is not None:
+            init.normal_(self.temporal_encoding, std=EMBEDDING_STD)
+
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor):
         """
         Args:
@@ -59,50 +69,48 @@ class SegmentPooling(nn.Module):
 
         Returns:
             Segments (B, S, D), and the weights of the frames (B, H, S, T), None for `max`. A clip without a valid frame
-            gives finite segments that mean nothing, and zero weights.
+            gives finite segments without a meaning, and zero weights.
         """
         start, end = segment_bounds(frame_mask.sum(-1), self.num_segments)  # (B, S)
         if self.pooling_type == "max":
             weights, segments = None, self._max(hidden_states, start, end)
         else:
             frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-            member = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
-            weights = self._weights(hidden_states, member.unsqueeze(1), start, end).to(
-                hidden_states.dtype
-            )  # (B, H, S, T)
+            in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
+            weights = self._weights(hidden_states, in_segment.unsqueeze(1), start, end)
+            weights = weights.to(hidden_states.dtype)  # (B, H, S, T)
             segments = self._weighted_sum(weights, hidden_states)  # (B, S, D)
         if self.temporal_encoding is not None:
             segments = segments + self.temporal_encoding
         return segments, weights
 
     def _max(self, hidden_states, start, end):
-        # Gathers T + 2 S frames, padding each segment with its own last frame, rather than masking S copies of the
-        # clip.
+        # Gathers T + 2 S frames and fills each segment up with its own last frame: cheaper than masking S copies of
+        # the clip.
         longest = hidden_states.shape[1] // self.num_segments + 2
         offsets = torch.arange(longest, device=start.device)
         frames = torch.minimum(start.unsqueeze(-1) + offsets, end.unsqueeze(-1) - 1).clamp(min=0)  # (B, S, longest)
         index = frames.flatten(1).unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
         return hidden_states.gather(1, index).unflatten(1, frames.shape[1:]).amax(2)
 
-    def _weights(self, hidden_states, member, start, end):
+    def _weights(self, hidden_states, in_segment, start, end):
         """Weights (B, H, S, T) that sum to 1 over each segment's own frames, float32."""
         if self.pooling_type == "avg":
-            return member.float() / (end - start).clamp(min=1)[:, None, :, None]
+            return in_segment.float() / (end - start).clamp(min=1)[:, None, :, None]
         if self.pooling_type == "attention":
             query = self.q_proj(self.query).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)  # (H, S, d)
             key = self.k_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, d, T)
             scores = (query @ key).float() * query.shape[-1] ** -0.5
         else:
-            scores = self._profile_scores(member.shape[-1], start, end).unsqueeze(1)
-        scores = scores.masked_fill(~member, torch.finfo(scores.dtype).min)
-        return scores.softmax(-1) * member  # the product clears clips without a frame, where all scores are equal
+            scores = self._profile_scores(in_segment.shape[-1], start, end).unsqueeze(1)
+        scores = scores.masked_fill(~in_segment, torch.finfo(scores.dtype).min)
+        return scores.softmax(-1) * in_segment  # the product clears clips without a frame, whose scores are all equal
 
     def _profile_scores(self, num_frames, start, end):
         """The profile at each frame's relative position, interpolated between its points, (B, S, T)."""
         frames = torch.arange(num_frames, device=start.device)
-        position = (frames - start.unsqueeze(-1) + 0.5) / (end - start).clamp(min=1).unsqueeze(
-            -1
-        )  # 0 to 1 in the segment
+        length = (end - start).clamp(min=1).unsqueeze(-1)  # (B, S, 1)
+        position = (frames - start.unsqueeze(-1) + 0.5) / length  # 0 to 1 in the segment
         position = position.clamp(0, 1) * (PROFILE_POINTS - 1)
         left = position.long().clamp(max=PROFILE_POINTS - 2)
         profile = self.profile.float().expand(start.shape[0], -1, -1)  # (B, S, points)

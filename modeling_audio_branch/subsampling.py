@@ -1,4 +1,4 @@
-"""From log-mel frames to encoder frames: strided convolutions, or a linear layer where the frame rate is kept.
+"""From log-mel frames to encoder frames: strided convolutions, or a linear layer alone that keeps the frame rate.
 
 B batch, T log-mel frames, T' encoder frames, M mel bins, C channels, D d_model.
 """
@@ -6,10 +6,23 @@ B batch, T log-mel frames, T' encoder frames, M mel bins, C channels, D d_model.
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 
 from .layers import Linear
+from .masks import is_tracing
 
-CHUNK = 256  # log-mel frames whose convolutions fit in a processor's cache: five times as fast as 2400 at a time
+SUBSAMPLING_CHUNK_FRAMES = 256  # log-mel frames; their convolutions fit in a CPU's cache: 5 times as fast as 2400
+
+
+class InputLinear(Linear):
+    """The linear layer that makes encoder frames. Its bias starts random.
+
+    No frame may be exactly 0 where the input is (silence, SpecAugment): there the slope of a LayerNorm is 1 /
+    sqrt(1e-5), and the gradient through a few layers overflows.
+    """
+
+    def init_parameters(self):
+        init.normal_(self.bias, std=0.5)
 
 
 class Subsampling(nn.Module):
@@ -37,15 +50,15 @@ class Subsampling(nn.Module):
                 convolutions = [depthwise, nn.Conv2d(channels, channels, 1)]
             self.stages.append(nn.Sequential(*convolutions))
             num_bins = num_bins // 2 + 1 if self.causal else (num_bins + 1) // 2
-        self.linear = Linear(channels * num_bins if self.stages else num_bins, config.d_model)
+        self.linear = InputLinear(channels * num_bins if self.stages else num_bins, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.d_model**0.5 if config.scale_input else 1.0
 
     def forward(self, input_features: torch.Tensor, frame_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-mel frames (B, T, M), zero where masked, and their mask (B, T) to (B, T', D) and (B, T')."""
-        if torch.compiler.is_compiling():  # a loop over chunks would fix the length
+        if is_tracing():  # a loop over chunks would fix the length
             hidden_states = self.linear(self._convolve(input_features, frame_mask))
-        elif torch.is_grad_enabled():  # one product, for its backward pass would add up the weight's gradients
+        elif torch.is_grad_enabled():  # one product: with several, the backward pass adds up gradients of the weight
             hidden_states = self.linear(torch.cat(list(self._in_chunks(input_features, frame_mask)), dim=1))
         else:  # the convolutions' output is five times as large as the linear layer's
             chunks = self._in_chunks(input_features, frame_mask)
@@ -55,23 +68,23 @@ class Subsampling(nn.Module):
         return self.dropout(hidden_states), self.subsampled_mask(frame_mask)
 
     def subsampled_mask(self, frame_mask: torch.Tensor) -> torch.Tensor:
-        """The mask after all stages; clips may also lie one behind the other (see `pack_with_gaps`)."""
+        """The mask after all stages; clips may also be in one row (see `pack_with_gaps`)."""
         for _ in self.stages:
             frame_mask = self._halve(frame_mask)
         return frame_mask
 
     def _halve(self, frame_mask):
         if not self.causal:
-            return frame_mask[:, ::2].contiguous()  # or an exported model would be bound to odd or even lengths
+            return frame_mask[:, ::2].contiguous()  # a view would bind an exported model to odd or to even lengths
         # Frame j sees 2 j - 2 to 2 j, and NeMo counts it if 2 j - 1 is valid; the first one of a clip is 2 j itself.
         even, odd = F.pad(frame_mask, (0, 2)), F.pad(frame_mask, (1, 1))
         num_frames = frame_mask.shape[1] // 2 + 1
         return (even[:, ::2] | odd[:, ::2])[:, :num_frames]
 
     def _in_chunks(self, input_features, frame_mask):
-        # A stage of a plain convolution reaches one frame back, a causal one two, so that 8 frames (or 16) before a
-        # chunk are all that its first encoder frame sees; none after it is seen.
-        chunk = max(CHUNK, self.factor)
+        # A stage of plain convolutions looks one frame back, a causal one two. With a factor of 8, the first encoder
+        # frame of a chunk therefore sees 8 (or 16) log-mel frames before the chunk; none after the chunk is seen.
+        chunk = max(SUBSAMPLING_CHUNK_FRAMES, self.factor)
         before = (2 if self.causal else 1) * self.factor if self.stages else 0
         for start in range(0, input_features.shape[1], chunk):
             first, stop = max(0, start - before), start + chunk
@@ -83,12 +96,12 @@ class Subsampling(nn.Module):
         """All stages, with a ReLU after each: (B, T, M) to (B, T', C * M'). In channels-last order, the fastest."""
         if not self.stages:
             return input_features
-        masked = torch.compiler.is_compiling() or not frame_mask.all()
+        masked = is_tracing() or not frame_mask.all()
         if masked:
             input_features = input_features * frame_mask.unsqueeze(-1)
         hidden_states = input_features.unsqueeze(-1).permute(0, 3, 1, 2)  # (B, 1, T, M), channels last in memory
         for index, stage in enumerate(self.stages):
-            if masked and index > 0:  # a convolution's bias fills the padding: blank it before the next looks at it
+            if masked and index > 0:  # the last convolution's bias has filled the padding
                 hidden_states = hidden_states * frame_mask[:, None, :, None]
             if self.causal:
                 hidden_states = F.pad(hidden_states, (2, 1, 2, 1))
