@@ -1,0 +1,1 @@
+"""Publishing on the Hugging Face Hub: a checkpoint becomes a repository that loads without this package."""

@@ -1,0 +1,32 @@
+"""`audio-branch push`: publishes a checkpoint on the Hugging Face Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import transformers
+import typer
+
+from modeling_audio_branch.hub.errors import CardError, UploadError
+from modeling_audio_branch.hub.push import push_checkpoint
+
+
+def push(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that save_pretrained, Trainer or a conversion wrote.")],
+    repo_id: Annotated[str, typer.Option(help="USER/NAME on the Hub.")],
+    private: Annotated[bool | None, typer.Option("--private/--public", help="Of a new repository.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to send to; it is created if it is missing.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the commit, such as v1.0.0.")] = None,
+    pr: Annotated[bool, typer.Option("--pr", help="Open a pull request.")] = False,
+    dry_run: Annotated[Path | None, typer.Option(help="Write the repository here, and send nothing.")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="results.json of an evaluation, for the card.")] = None,
+    license: Annotated[str, typer.Option(help="Licence of the weights, as the Hub names it.")] = "apache-2.0",
+    language: Annotated[list[str] | None, typer.Option(help="Language code, such as en; may be repeated.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Publish a checkpoint on the Hugging Face Hub, and load it back in a clean process."""
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        push_checkpoint(checkpoint, repo_id, private, revision, tag, pr, dry_run, metrics, license, language, yes)
+    except (UploadError, CardError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,159 @@
+"""Publishes a checkpoint on the Hugging Face Hub, and verifies what was published.
+
+The folder is assembled anew (weights, configuration, code, card), checked against an allow-list, and loaded in a clean
+process where Audio Branch is not importable, which must give the golden output. The command shows what it will send and
+asks; it sends all of it as one commit; then it loads the published commit in the same way.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import typer
+from huggingface_hub import HfApi
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import clean_room
+from .card import Statements
+from .checkpoint import check_checkpoint, load_checkpoint
+from .clean_room import Expectation
+from .errors import NETWORK_ERRORS, UploadError, explain
+from .publish import changes, publish
+from .repository import assemble
+from .results import read_results
+from .snippet import usage_snippet, with_output
+from .target import Target, check_names, check_target, visibility
+from .text import check_readable
+
+console = Console()
+
+
+def push_checkpoint(
+    checkpoint: Path,
+    repo_id: str,
+    private: bool | None = None,
+    revision: str | None = None,
+    tag: str | None = None,
+    pr: bool = False,
+    dry_run: Path | None = None,
+    metrics: Path | None = None,
+    license: str = "apache-2.0",
+    language: list[str] | None = None,
+    yes: bool = False,
+) -> None:
+    """What `audio-branch push` does; `modeling_audio_branch.cli.push` describes the arguments.
+
+    Raises:
+        UploadError: The checkpoint, an option or the Hub does not allow the upload.
+        CardError: An option or the results cannot be written on the card.
+    """
+    _check_options(repo_id, license, language or [], revision, tag, pr)
+    if dry_run is not None:
+        _check_new_folder(dry_run, checkpoint)
+    statements = Statements(license, language or [], None if metrics is None else read_results(metrics), tag)
+    left_out = check_checkpoint(checkpoint)
+    api = HfApi()
+    target = Target(repo_id) if dry_run else check_target(api, repo_id, revision, tag, pr, private)
+    with tempfile.TemporaryDirectory(prefix="hub_upload") as temporary:
+        folder = Path(temporary) / "repository"
+        expected = _load_and_assemble(checkpoint, folder, repo_id, statements)
+        if left_out:
+            console.print(f"Left out: {', '.join(left_out)}.", markup=False)
+        if dry_run is not None:
+            _write_dry_run(folder, dry_run, target)
+            return
+        _confirm(api, folder, target, license, yes)
+        commit, pr_url = publish(api, folder, target)
+        _verify_and_tag(api, target, commit, expected)
+    console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}", markup=False)
+    console.print("To use it, pinned:")
+    pinned = with_output(usage_snippet(repo_id, commit), expected.printed)
+    console.print(pinned, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_options(
+    repo_id: str, license: str, language: list[str], revision: str | None, tag: str | None, pr: bool
+) -> None:
+    check_readable(**{"repo-id": repo_id, "license": license, "revision": revision, "tag": tag})
+    for each in language:
+        check_readable(language=each)
+    check_names(repo_id, revision, tag)
+    if pr and (revision or tag):
+        raise UploadError("--pr proposes a change of the main branch; leave --revision and --tag out.")
+
+
+def _check_new_folder(folder: Path, checkpoint: Path) -> None:
+    """Raises an UploadError unless the folder is new or empty, and outside of the checkpoint."""
+    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+        raise UploadError(f"--dry-run {folder} exists already; give a new folder.")
+    if checkpoint.resolve() in [folder.resolve(), *folder.resolve().parents]:
+        raise UploadError(f"--dry-run {folder} is in the checkpoint; give a folder elsewhere.")
+
+
+def _load_and_assemble(checkpoint: Path, folder: Path, repo_id: str, statements: Statements) -> Expectation:
+    with console.status("Loading the checkpoint"):
+        model, extractor = load_checkpoint(checkpoint)
+    if not (checkpoint / "preprocessor_config.json").is_file():
+        console.print("No preprocessor_config.json: the feature extractor is made from the model.")
+    with console.status("Assembling the repository, and loading it in a fresh process"):
+        return assemble(model, extractor, folder, repo_id, statements)
+
+
+def _write_dry_run(folder: Path, dry_run: Path, target: Target) -> None:
+    try:
+        shutil.copytree(folder, dry_run, dirs_exist_ok=True)
+    except OSError as error:
+        raise UploadError(f"--dry-run {dry_run} cannot be written ({error.strerror}).") from error
+    title = f"{dry_run}: written, and loaded in a fresh process; nothing was sent"
+    _show(folder, changes(folder, target), title)
+
+
+def _confirm(api: HfApi, folder: Path, target: Target, license: str, yes: bool) -> None:
+    """Shows what will be sent, and asks. Raises an UploadError if it must not be sent."""
+    what = changes(folder, target)
+    is_same = target.exists and set(what.values()) == {"same"}
+    if target.is_pull_request and is_same:
+        raise UploadError(f"{target.repo_id} holds all of this already; there is nothing to propose.")
+    if target.tag_commit and not (is_same and target.tag_commit == target.branch_commit):
+        raise UploadError(
+            f"{target.repo_id} has a tag {target.tag} already, and tags do not move; choose another --tag."
+        )
+    where = "a pull request" if target.is_pull_request else f"branch {target.branch}"
+    state = f"{visibility(target.private)}{'' if target.exists else ', new'}; weights under {license}"
+    _show(folder, what, f"{api.endpoint}/{target.repo_id}, {where}; {state}")
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Send this?")):
+        raise UploadError("Nothing was sent: answer y on a terminal, or give --yes.")
+
+
+def _show(folder: Path, what: dict[str, str], title: str) -> None:
+    """Prints the files that will be sent, their sizes, and what happens to those that are there."""
+    table = Table(title=Text(title))
+    for column in ("file", "bytes", "there"):
+        table.add_column(column, justify="right" if column == "bytes" else "left")
+    total = 0
+    for name, change in what.items():
+        size = 0 if change == "deleted" else (folder / name).stat().st_size
+        total += size
+        table.add_row(Text(name), f"{size:,}", change)
+    table.add_row("all", f"{total:,}", style="bold")
+    console.print(table)
+
+
+def _verify_and_tag(api: HfApi, target: Target, commit: str, expected: Expectation) -> None:
+    """Loads the published commit in a clean process, then tags it."""
+    try:
+        with console.status("Loading the published revision in a fresh process"):
+            clean_room.verify_in_clean_process(target.repo_id, commit, expected, target.private)
+        if target.tag and not target.tag_commit:
+            api.create_tag(target.repo_id, tag=target.tag, revision=commit)
+    except (UploadError, KeyboardInterrupt, *NETWORK_ERRORS) as error:
+        if isinstance(error, UploadError):
+            reason = str(error)
+        elif isinstance(error, KeyboardInterrupt):
+            reason = "this was interrupted before the end."
+        else:
+            reason = f"its tag may be missing: {explain(error, target.repo_id)}"
+        raise UploadError(f"The commit {commit} is in {target.repo_id}, but {reason} Run the command again.") from error

@@ -1,0 +1,65 @@
+"""The folder that becomes the repository: weights, configurations, code, card, licence, and a golden output."""
+
+import importlib.metadata
+import re
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from . import clean_room
+from .card import Statements, eval_results_yaml, task_of, write_card
+from .checkpoint import CHECKPOINT_FILES
+from .clean_room import Expectation
+from .errors import UploadError
+from .facts import golden_output, measure
+from .snippet import usage_snippet, with_output
+
+REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", "safetensors", "soundfile>=0.13"]
+UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
+ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
+
+
+def assemble(model, extractor, folder: Path, repo_id: str, statements: Statements) -> Expectation:
+    """Writes the repository to an empty folder and verifies it in a clean process.
+
+    Returns:
+        What the published repository must give, too.
+
+    Raises:
+        UploadError: The folder does not load, or does not give the golden output.
+    """
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    golden = golden_output(model)
+    for name, value in golden.items():
+        if not value.isfinite().all() or not value.any():
+            raise UploadError(f"The model gives {name} that are all 0 or not finite; train it, or repair its weights.")
+    facts = measure(model, repo_id, golden)
+    expected = Expectation(folder / "golden.safetensors", facts.tolerance, facts.is_classifier)
+    save_file(golden, expected.golden, metadata={"tolerance": str(facts.tolerance)})
+    (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
+    (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
+    expected.printed = clean_room.verify_in_clean_process(str(folder), None, expected)
+    card = write_card(facts, statements, with_output(usage_snippet(repo_id), expected.printed))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    if statements.results and (entries := eval_results_yaml(statements.results, task_of(facts))):
+        (folder / ".eval_results").mkdir()
+        (folder / ".eval_results" / "audio_branch.yaml").write_text(entries, encoding="utf-8")
+    check_allowlist(folder)
+    return expected
+
+
+def license_text() -> str:
+    """The Apache licence of the code, from the checkout or from the installed package."""
+    checkout = Path(__file__).parents[2]
+    if (checkout / "hub_upload.py").is_file():  # site-packages has none
+        return (checkout / "LICENSE").read_text(encoding="utf-8")
+    return importlib.metadata.distribution("audio-branch").read_text("licenses/LICENSE")
+
+
+def check_allowlist(folder: Path) -> list[str]:
+    """The names of the files in a folder. Raises an UploadError if one of them may not be uploaded."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    if outside := [name for name in names if not UPLOAD_ALLOWLIST.fullmatch(name) or (folder / name).is_symlink()]:
+        raise UploadError(f"{', '.join(outside)} may not be published: only {', '.join(ALLOWED)} may.")
+    return names
