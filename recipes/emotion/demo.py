@@ -1,52 +1,74 @@
-"""A small fine-tuning from beginning to end on real speech: 42 phrases of a game, said by 8 people in two languages.
+"""Fine-tunes on real speech from beginning to end: 42 phrases of a game, spoken by 8 people in two languages.
 
-    python examples/train_demo.py        # or: make train-demo; some minutes on two cores
+    python -m recipes.emotion.demo        # or: make train-demo; about 8 minutes on two cores
 
-Downloads the Debian package kajongg (5 MB; it is unpacked below data/, not installed), and runs examples/finetune.py on
-it from the default checkpoint: folds that part the people, so that each is heard for the first time when it is tested.
-The checkpoint was not trained on these recordings, but its settings were chosen on them, which flatters it a little.
+Downloads the Debian package kajongg (5 MB, unpacked below data/ and not installed), and runs recipes.emotion.train on
+it, from the default checkpoint. Each speaker is in the test split of one fold, and never in its training split. The
+checkpoint was not trained on these recordings, but its settings were chosen on them, which flatters the results a
+little.
 """
 
 import csv
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-sys.path.insert(0, str(Path(__file__).parent))
-import finetune
-from phrases_data import DATA, DEVELOPMENT, development_phrases, install
+from recipes.debian_audio import DATA, KAJONGG, PACKAGES, install, kajongg_phrases
+from recipes.emotion import train
 
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "phrases"
+CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "phrases"
 SUITS = {"b": "bamboo", "c": "character", "d": "dragon", "s": "stone", "w": "wind"}
 
 
+def main(
+    steps: Annotated[int, typer.Option(help="Optimizer steps of each fold in place of 15 epochs, for a try.")] = -1,
+    output: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = Path("outputs/emotion_demo"),
+):
+    """Fine-tune on the phrases of the game Kajongg, and report the results on speakers held out of training."""
+    if shutil.which("apt-get") is None:
+        _stop("apt-get is missing, which downloads the recordings; run recipes.emotion.train on data of your own.")
+    try:
+        install([KAJONGG], PACKAGES)
+    except subprocess.CalledProcessError as error:
+        _stop(f"The package {KAJONGG} is not available: {error.stderr.decode().strip()}; run apt-get update first.")
+    table = DATA / "kajongg.csv"
+    write_table(table)
+    train.main(
+        "csv",
+        str(table),
+        checkpoint=str(CHECKPOINT),
+        output=output,
+        epochs=15.0,
+        steps=steps,
+        batch_size=32,
+        learning_rate=1e-3,
+        freeze_epochs=0.0,
+        dataset_license="GPL-2+",
+    )
+
+
+def write_table(path: Path) -> None:
+    """A CSV file with the path, the label and the speaker of each phrase."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "speaker"])
+        for language, speakers in kajongg_phrases().items():
+            for audio in [audio for speaker in speakers for audio in speaker]:
+                writer.writerow([audio, label_of(audio.stem), f"{language} {audio.parent.name}"])
+
+
 def label_of(name: str) -> str:
-    """`b7`, a tile, is bamboo 7; other names stay."""
+    """The phrase in a file of this name: `b7`, a tile, is bamboo 7; other names are phrases already."""
     return f"{SUITS[name[0]]} {name[1]}" if len(name) == 2 else name
 
 
-def main():
-    if shutil.which("apt-get") is None:
-        sys.exit("There is no apt-get here to download the recordings; run examples/finetune.py on data of your own.")
-    try:
-        install([DEVELOPMENT], DATA / "root")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"The package {DEVELOPMENT} can't be had: {error.stderr.decode().strip()}; try apt-get update first.")
-    table = DATA / "kajongg.csv"
-    with open(table, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "speaker"])
-        for language, people in zip(("default", "de"), development_phrases(), strict=True):
-            for path in [path for person in people for path in person]:
-                writer.writerow([path, label_of(path.stem), f"{language} {path.parent.name}"])
-    options = "--epochs 15 --learning-rate 1e-3 --freeze-epochs 0 --batch-size 32 --dataset-license GPL-2+"
-    arguments = ["csv", table, "--checkpoint", CHECKPOINT, "--output", "outputs/train_demo", *options.split()]
-    sys.argv[1:] = map(str, arguments)
-    typer.run(finetune.main)
+def _stop(message: str) -> None:
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
