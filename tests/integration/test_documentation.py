@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import json
 import re
 import shlex
@@ -13,7 +14,9 @@ import typer
 import yaml
 from transformers import PreTrainedConfig
 
-from modeling_audio_branch import AudioBranchConfig
+import modeling_audio_branch
+from helpers.models import tiny_config
+from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 from modeling_audio_branch.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +103,23 @@ def test_every_command_exists_with_the_options_that_are_named(page):
             assert own <= options(command_of(module)), code
         elif words[:1] == ["python"]:
             assert named <= options(command_of(words[1].removesuffix(".py"))), code
+
+
+@every_page
+def test_the_python_code_names_what_exists(page):
+    text = page.read_text()
+    sources = [block for language, block in FENCE.findall(text) if language == "python"]
+    sources += [code for code in code_of(text) if re.match(r"model\.|encode\(|AudioBranch", code)]
+    known = vars(modeling_audio_branch) | {"model": AudioBranchModel(tiny_config())}
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
+            assert hasattr(known[ast.unparse(node.value)], node.attr), ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("encode", "model.encode"):
+            given = {keyword.arg for keyword in node.keywords}
+            assert given <= inspect.signature(AudioBranchModel.encode).parameters.keys(), ast.unparse(node)
 
 
 def test_every_command_of_audio_branch_is_in_the_readme():
