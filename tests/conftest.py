@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from helpers.encoders import write_repositories
+
 # Fetched and run by make test-upstream.
 collect_ignore = [] if os.environ.get("AUDIO_BRANCH_UPSTREAM") else ["integration/test_upstream.py"]
 
@@ -18,3 +20,9 @@ torch.set_num_threads(1)  # two pytest workers share two cores
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory):
+    """Folders of other encoders, as they come from the Hub; see `helpers.encoders`."""
+    return write_repositories(tmp_path_factory)

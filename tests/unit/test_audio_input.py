@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from helpers.models import random_clips
 from datasets import Audio, Dataset
 
+from helpers.models import random_clips
 from modeling_audio_branch import AudioBranchFeatureExtractor
 from modeling_audio_branch.audio_input import as_clips, load_audio
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from helpers.models import tiny_config
 
+from helpers.models import tiny_config
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.models import pad, random_clips
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from helpers.models import pad, random_clips
 from modeling_audio_branch.log_mel import LogMel
 
 NEMO = Path(__file__).parent / "fixtures" / "nemo"

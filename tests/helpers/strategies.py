@@ -1,0 +1,53 @@
+"""Random configurations and lengths for the property tests."""
+
+from hypothesis import strategies as st
+
+POOLINGS = ["attention", "max", "avg", "learnable"]
+
+
+EDGE_LENGTHS = [0, 1, 159, 160, 399, 400]  # samples
+
+
+lengths = st.lists(
+    st.one_of(st.integers(160, 12000), st.sampled_from([160, 319, 320, 1279, 1280])), min_size=2, max_size=4
+)
+
+
+architectures = st.fixed_dictionaries(
+    {
+        "pooling_type": st.sampled_from(POOLINGS),
+        "position_embedding": st.sampled_from(["relative", "rotary", "none"]),
+        "subsampling_factor": st.sampled_from([1, 2, 4, 8]),
+        "attention_window": st.sampled_from([None, 1, 5, 200]),
+        "conv_norm": st.sampled_from(["batch", "layer"]),
+        "use_bias": st.booleans(),
+        "scale_input": st.booleans(),
+        "use_weighted_layer_sum": st.booleans(),
+    }
+)
+
+
+architectures = st.builds(
+    lambda choices, full: choices | ({"subsampling": "striding"} if full and choices["subsampling_factor"] > 1 else {}),
+    architectures,
+    st.booleans(),
+)
+
+
+windows = st.sampled_from(
+    [
+        {},
+        {"attention_window": 3},
+        {"attention_window": [2, 0]},
+        {"attention_window": [-1, 1]},
+        {"attention_window": [7, 2], "attention_chunked": True},
+        {"attention_window": [-1, 3], "attention_chunked": True},
+        {"attention_window": 2, "global_attention": "shared"},
+        {"attention_window": 2, "global_attention": "separate"},
+    ]
+)
+
+
+convolutions = st.sampled_from(
+    [{}, {"causal_subsampling": True}, {"conv_context": [4, 0]}, {"conv_context": [0, 4]}, {"conv_context": [1, 3]}]
+)

@@ -1,0 +1,140 @@
+"""Encoders with remote code run only if trusted, and are saved with their code."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from helpers.encoders import SMALL
+from helpers.fresh_process import run_fresh
+from helpers.models import random_clips
+from modeling_audio_branch import (
+    AudioBranchFeatureExtractor,
+    AudioBranchModel,
+)
+
+CUSTOM_CODE = {
+    "configuration_tiny_encoder.py": """
+        from transformers import PreTrainedConfig
+
+        class TinyEncoderConfig(PreTrainedConfig):
+            model_type = "tiny_encoder"
+            hidden_size: int = 16
+            num_hidden_layers: int = 1
+        """,
+    "tiny_layer.py": """
+        from torch import nn
+
+        class TinyLayer(nn.Linear):
+            pass
+        """,
+    "features_of_tiny_encoder.py": """
+        from transformers import Wav2Vec2FeatureExtractor
+
+        class TinyFeatureExtractor(Wav2Vec2FeatureExtractor):
+            pass
+        """,
+    "modeling_tiny_encoder.py": """
+        import torch
+        from torch import nn
+        from transformers import PreTrainedModel
+        from transformers.modeling_outputs import BaseModelOutput
+        from .configuration_tiny_encoder import TinyEncoderConfig
+        from .tiny_layer import TinyLayer
+
+        class TinyEncoder(PreTrainedModel):
+            config_class = TinyEncoderConfig
+            main_input_name = "input_values"
+
+            def __init__(self, config):
+                super().__init__(config)
+                self.layers = nn.ModuleList([TinyLayer(320, config.hidden_size)])
+                self.post_init()
+
+            def _get_feat_extract_output_lengths(self, lengths):
+                return lengths // 320
+
+            def forward(self, input_values, attention_mask=None, output_hidden_states=False, **kwargs):
+                frames = input_values[:, : input_values.shape[1] // 320 * 320].unflatten(1, (-1, 320))
+                return BaseModelOutput(last_hidden_state=self.layers[0](frames))
+        """,
+    "save.py": """
+        import sys
+        import torch
+        from code_of_encoder.configuration_tiny_encoder import TinyEncoderConfig
+        from code_of_encoder.modeling_tiny_encoder import TinyEncoder
+        from code_of_encoder.features_of_tiny_encoder import TinyFeatureExtractor
+        TinyFeatureExtractor.register_for_auto_class()
+        TinyEncoderConfig.register_for_auto_class()
+        TinyEncoder.register_for_auto_class("AutoModel")
+        torch.manual_seed(0)
+        TinyEncoder(TinyEncoderConfig()).save_pretrained(sys.argv[1])
+        TinyFeatureExtractor(do_normalize=False).save_pretrained(sys.argv[1])
+        """,
+}
+
+
+def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(tmp_path):
+    source, repository = tmp_path / "code_of_encoder", tmp_path / "repository"
+    source.mkdir()
+    for file, code in CUSTOM_CODE.items():
+        (source / file).write_text(textwrap.dedent(code))
+    command = [sys.executable, str(source / "save.py"), str(repository)]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        AudioBranchModel.from_encoder(repository)
+    model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
+    clip = random_clips([16000])[0]
+    with torch.no_grad():
+        output = model(clip[None])
+    assert output.last_hidden_state.shape == (1, 50, 16)
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        saved.save_pretrained(tmp_path / "saved")
+    assert CUSTOM_CODE.keys() - {"save.py"} <= {file.name for file in (tmp_path / "saved").iterdir()}
+    for ours in (AudioBranchModel, AudioBranchFeatureExtractor):
+        with pytest.raises(ValueError, match="brings its own code, .*trust_remote_code=True"):
+            ours.from_pretrained(tmp_path / "saved")
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        with pytest.raises(ValueError, match="push_to_hub=True leaves out"):
+            saved.save_pretrained(tmp_path / "pushed", push_to_hub=True)
+    elsewhere = json.loads((tmp_path / "saved" / "config.json").read_text())
+    elsewhere["encoder_config"]["auto_map"] = {
+        name: f"{source}--{reference}" for name, reference in elsewhere["encoder_config"]["auto_map"].items()
+    }
+    (tmp_path / "elsewhere").mkdir()
+    for file in (tmp_path / "saved").iterdir():
+        if file.is_file():
+            (tmp_path / "elsewhere" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "elsewhere" / "config.json").write_text(json.dumps(elsewhere))
+    with pytest.raises(ValueError, match="another repository"):
+        AudioBranchModel.from_pretrained(tmp_path / "elsewhere", trust_remote_code=True)
+    again = AudioBranchModel.from_pretrained(tmp_path / "saved", trust_remote_code=True)
+    with torch.no_grad():
+        assert torch.equal(again(clip[None]).segment_features, output.segment_features)
+
+    torch.save(clip, tmp_path / "clip.pt")
+    for folder in (repository, source):
+        for file in folder.iterdir():
+            if file.is_file():
+                file.unlink()  # all it needs is in the saved folder
+    code = f"""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel
+    folder, clip = {str(tmp_path / "saved")!r}, torch.load({str(tmp_path / "clip.pt")!r})
+    for repeat in range(2):
+        model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+        extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
+        with torch.no_grad():
+            inputs = extractor(clip, sampling_rate=16000, return_tensors="pt")
+            print(model(**inputs).segment_features.double().sum().item())
+        folder = {str(tmp_path / "again")!r}
+        for saved in (model, extractor):
+            saved.save_pretrained(folder)
+    """
+    totals = [float(line) for line in run_fresh(code, tmp_path).split()]
+    assert totals == pytest.approx([output.segment_features.double().sum().item()] * 2, abs=1e-5)
