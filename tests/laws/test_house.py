@@ -22,7 +22,7 @@ LONGEST_FUNCTION, LONGEST_FILE, LONGEST_EXAMPLE = 60, 400, 60  # lines
 
 # Names that the vocabulary replaced. Plain English words among them may be local variables, but name no definition.
 OLD_NAMES = {
-    *("EncoderFeatures", "LikeBatches", "PretrainedEncoder", "Recorded", "Thaw"),
+    *("EncoderFeatures", "LikeBatches", "PretrainedEncoder", "Recorded", "Thaw", "DOWNLOAD"),
     *(
         "_keys_of",
         "_seen",
@@ -30,10 +30,10 @@ OLD_NAMES = {
         "in_one_row",
         "load_as_a_stranger",
         "masked_score",
-        "own_code",
         "positions_for",
+        "stranger",
     ),
-    *("DOWNLOAD", "log_guard", "log_guard_type", "own_mel_filters", "own_window", "step_mask", "stranger"),
+    *("log_guard", "log_guard_type", "own_code", "own_mel_filters", "own_window", "step_mask"),
 }
 OLD_DEFINITIONS = {
     *("BLOCK", "CHUNK", "Development", "READ", "SENT", "found", "kept", "member", "percent", "places"),
