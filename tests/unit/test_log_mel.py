@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from helpers.models import pad, random_clips
+from modeling_audio_branch.configuration_audio_branch import LogMelSettings
 from modeling_audio_branch.log_mel import LogMel
 
-NEMO = Path(__file__).parent / "fixtures" / "nemo"
+NEMO = Path(__file__).parents[1] / "fixtures" / "nemo"
 
 
 @pytest.fixture(scope="module")
 def log_mel():
-    return LogMel(16000, n_mels=80, n_fft=512, hop_length=160, win_length=400)
+    return LogMel(16000, 80, LogMelSettings())
 
 
 def test_log_mel_equals_nemos(log_mel):
@@ -54,7 +55,7 @@ def test_frames_do_not_depend_on_the_batch(log_mel, lengths):
 
 
 def test_gradients_reach_the_audio():
-    module = LogMel(16000, n_mels=4, n_fft=32, hop_length=8, win_length=20)
+    module = LogMel(16000, 4, LogMelSettings(n_fft=32, hop_length=8, win_length=20))
     waveform, mask = pad([torch.randn(60), torch.randn(41)])
     waveform.requires_grad_()
     weights = torch.randn(2, 8, 4)
@@ -71,7 +72,7 @@ def test_gradients_reach_the_audio():
 
 @pytest.mark.parametrize("convert", [torch.nn.Module.half, torch.nn.Module.bfloat16, lambda module: module.to("meta")])
 def test_a_change_of_dtype_never_rounds_the_constants(convert):
-    module = LogMel(16000, n_mels=80, n_fft=512, hop_length=160, win_length=400)
+    module = LogMel(16000, 80, LogMelSettings())
     convert(module)
     for name, value in module.constants().items():
         buffer = getattr(module, name)
