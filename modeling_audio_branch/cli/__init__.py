@@ -1,0 +1,14 @@
+"""The command line `audio-branch`; each command is a function in a file of its own."""
+
+import typer
+
+from . import convert, info, plot, push
+
+app = typer.Typer(
+    help="Audio Branch: raw audio to a few segment embeddings.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+for command in (convert.convert, push.push, plot.plot, info.info):
+    app.command()(command)

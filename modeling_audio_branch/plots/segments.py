@@ -13,6 +13,7 @@ from transformers.audio_utils import hertz_to_mel
 
 from ..audio_input import load_audio
 from ..configuration_audio_branch import AudioBranchConfig
+from ..encoding import eval_mode
 from ..feature_extraction import AudioBranchFeatureExtractor
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchOutput
 from ..pooling import segment_bounds
@@ -36,11 +37,11 @@ def plot_segments(
     for `pooling_type="max"`, which has none.
 
     Args:
-        model: In eval mode, as `from_pretrained` returns it.
+        model: An [`AudioBranchModel`], or a classifier, whose [`AudioBranchModel`] is used.
         audio: One clip in any form that [`AudioBranchFeatureExtractor`] takes.
         sampling_rate: Rate in Hz of a clip that does not carry its own.
         name: Name in the title; by default that of the file.
-        max_seconds: A longer clip is cut at this length, and the title says so.
+        max_seconds: A longer clip is cut at this length, or at the longest that the encoder takes; the title says so.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: One sentence if the clip cannot be read or has no log-mel frame.
@@ -48,10 +49,11 @@ def plot_segments(
     model, config = model.base_model, model.config
     name = clip_name(audio) if name is None else name
     whole = load_audio(audio, config.sample_rate, sampling_rate)  # (samples,)
-    samples = whole[: int(max_seconds * config.sample_rate)]
+    samples = whole[: _max_samples(model, max_seconds)]
     extractor = AudioBranchFeatureExtractor.from_model(model)
     inputs = extractor(samples, sampling_rate=config.sample_rate, return_tensors="pt")
-    output = model(**inputs.to(model.device), output_attentions=True)
+    with eval_mode(model):
+        output = model(**inputs.to(model.device), output_attentions=True)
     times = output.segment_times[0].tolist()
     seconds = times[-1][1]
     if not seconds:
@@ -81,6 +83,12 @@ def plot_segments(
 def clip_name(audio: Any) -> str:
     """The file name of a path, `clip` for everything else."""
     return Path(audio).name if isinstance(audio, (str, os.PathLike)) else "clip"
+
+
+def _max_samples(model: AudioBranchModel, max_seconds: float) -> int:
+    limit = model.front_end.adapter.max_samples if model.config.encoder_config else None
+    max_samples = int(max_seconds * model.config.sample_rate)
+    return max_samples if limit is None else min(limit, max_samples)
 
 
 def _draw_waveform(axes: Axes, samples: torch.Tensor, rate: int) -> None:

@@ -62,8 +62,9 @@ def plot_segment_similarity(
         beside.set_ylim(0, len(waves[0]))
         for axes in (corner, above, beside):
             hide_frame(axes)
-        above.set_title(f"{names[column + 1]}: {matrix.diagonal().mean():.2f} along the diagonal", fontsize=11)
-        beside.set_ylabel(names[0])
+        title = f"{names[column + 1]}: {matrix.diagonal().mean():.2f} along the diagonal"
+        above.set_title(title, loc="center", fontsize=11, weight="normal")
+        beside.set_ylabel(names[0], fontsize=10)
     return figure
 
 
