@@ -1,4 +1,4 @@
-"""The configuration: published sizes, names of both worlds, and one sentence for what is impossible."""
+"""The configuration: published sizes, setting names as in Transformers, and one sentence for an impossible setting."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The front end equals NeMo's, and has gradients."""
+"""The log-mel frames equal NeMo's, do not depend on the batch, and have gradients."""
 
 from pathlib import Path
 
