@@ -28,7 +28,7 @@ class LogMelFrontEnd(nn.Module):
         self.log_mel = LogMel(config.sample_rate, config.n_mels, log_mel_settings(config))
         self.seconds_per_frame = config.hop_length / config.sample_rate
 
-    def forward(self, input_features, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, input_features=None, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
             input_features: Raw audio (B, L) or log-mel frames (B, T, M).
@@ -91,7 +91,7 @@ class FeatureExtractorFrontEnd(nn.Module):
         self.remote_code = (self.adapter.extractor,) if self.adapter.has_remote_code else ()
         self.seconds_per_frame = self.adapter.samples_per_frame / config.sample_rate
 
-    def forward(self, input_features, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, input_features=None, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
             input_features: Raw audio (B, L), or what the feature extractor makes, if it calls that input_features.

@@ -1,7 +1,7 @@
 """Golden segment features: what every configuration of the laws gave at one commit, to compare later commits with.
 
     python tests/helpers/golden_features.py write      # at the first commit of a rearrangement
-    python tests/helpers/golden_features.py compare    # at its last: prints the largest difference, fails unless it is 0
+    python tests/helpers/golden_features.py compare    # at its last: prints the differences, fails unless all are 0
 
 Two commits agree to the bit only on the same machine with the same libraries; `tests/laws/test_golden_features.py`
 therefore allows a rounding difference. The random weights come from seeded initialisation, so that it is covered too.

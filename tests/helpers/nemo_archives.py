@@ -4,8 +4,12 @@ import io
 import tarfile
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
+
+from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.convert.nemo_archive import NemoError
 
 NEMO = Path(__file__).parents[1] / "fixtures" / "nemo"
 ARCHIVES = sorted(folder.name for folder in NEMO.iterdir() if (folder / "model.nemo").exists())
@@ -29,3 +33,13 @@ def change(archive, target, change_config=None, change_weights=None, mode="w"):
             member.size = len(data)
             copy.addfile(member, io.BytesIO(data))
     return target
+
+
+def assert_refused(section, settings, named, tmp_path):
+    """An archive with these settings in a section of its configuration gives an error of one line that names them."""
+    archive = change(
+        NEMO / "fc_ctc_bpe/model.nemo", tmp_path / "model.nemo", lambda config: config[section].update(settings)
+    )
+    with pytest.raises(NemoError) as raised:
+        AudioBranchModel.from_nemo(archive)
+    assert named in str(raised.value) and "\n" not in str(raised.value)

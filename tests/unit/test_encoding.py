@@ -11,6 +11,7 @@ from helpers.models import make_model, random_clips, tiny_config
 from modeling_audio_branch import (
     AudioBranchModel,
     audio_input,
+    encoding,
 )
 
 RATE = 16000

@@ -238,7 +238,7 @@ def test_from_encoder_refuses_a_model_of_ours(tmp_path):
 def test_frames_that_do_not_follow_the_known_rule_are_refused():
     model = make("wav2vec2")
     model.encoder.model._get_feat_extract_output_lengths = lambda steps, add_adapter=None: steps // 400
-    with pytest.raises(ValueError, match="made 49 frames of 16000 steps"):
+    with pytest.raises(ValueError, match="made 49 frames of 16000 input frames"):
         model(torch.zeros(1, 16000))
 
 

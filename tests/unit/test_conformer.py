@@ -1,0 +1,30 @@
+"""The parts of the Conformer: chunks of the feed-forward layer, and the folded batch norm."""
+
+import torch
+
+from helpers.models import make_model, tiny_config
+from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch import conformer as conformer_module
+from modeling_audio_branch.conformer import FeedForward
+
+
+def test_a_feed_forward_layer_gives_the_same_in_chunks(monkeypatch):
+    torch.manual_seed(0)
+    layer, states = FeedForward(tiny_config()).eval(), torch.randn(1, 50, 16)
+    with torch.no_grad():
+        expected = layer(states)
+        monkeypatch.setattr(conformer_module, "FFN_CHUNK_FRAMES", 7)
+        torch.testing.assert_close(layer(states), expected, atol=1e-6, rtol=0)
+
+
+def test_the_batch_norm_folded_into_the_convolution_equals_the_two_in_a_row():
+    module = make_model(AudioBranchModel, tiny_config(conv_norm="batch")).encoder.layers[0].conv
+    states = torch.randn(2, 30, 16)
+    mask = torch.ones(2, 30, dtype=torch.bool)
+    with torch.no_grad():
+        got = module(states, mask)
+        gated = torch.nn.functional.glu(module.pointwise1(states))
+        convolved = torch.nn.functional.pad(gated, (0, 0, *module.context)).transpose(1, 2)
+        normed = module.norm(module.depthwise(convolved).transpose(1, 2), mask)
+        expected = module.pointwise2(torch.nn.functional.silu(normed))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)

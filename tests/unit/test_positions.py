@@ -1,0 +1,59 @@
+"""Position embeddings equal their definitions."""
+
+import math
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.models import tiny_config
+from modeling_audio_branch.positions import (
+    apply_rotary,
+    compute_position_embeddings,
+    relative_position_embeddings,
+    relative_shift,
+    rotary_position_embeddings,
+)
+
+FLOAT = torch.zeros(0)
+
+
+@given(st.integers(-9, 9), st.integers(0, 9), st.sampled_from([2, 6]))
+def test_relative_embeddings_are_sinusoids_from_the_first_position_down_to_the_last(first, count, dim):
+    embeddings = relative_position_embeddings(first, first - count, dim, FLOAT)
+    assert embeddings.shape == (count + 1, dim)
+    for row, position in enumerate(range(first, first - count - 1, -1)):
+        for pair in range(dim // 2):
+            angle = position / 10000 ** (2 * pair / dim)
+            expected = torch.tensor([math.sin(angle), math.cos(angle)])
+            torch.testing.assert_close(embeddings[row, 2 * pair : 2 * pair + 2], expected, atol=1e-5, rtol=0)
+
+
+@given(st.integers(1, 7), st.integers(1, 7))
+def test_the_relative_shift_moves_each_score_to_its_key(num_queries, num_keys):
+    scores = torch.randn(2, 3, num_queries, num_queries + num_keys - 1)
+    shifted = relative_shift(scores, num_keys)
+    assert shifted.shape == (2, 3, num_queries, num_keys)
+    for query in range(num_queries):
+        for key in range(num_keys):
+            assert torch.equal(shifted[..., query, key], scores[..., query, num_queries - 1 - query + key])
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_rotary_scores_depend_on_the_distance_alone(first, second, shift):
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 1, 1, 1, 8, generator=generator, dtype=torch.float64)
+    cosine, sine = rotary_position_embeddings(41, 8, query)
+
+    def score(i, j):
+        return (apply_rotary(query, cosine[i], sine[i]) * apply_rotary(key, cosine[j], sine[j])).sum()
+
+    torch.testing.assert_close(score(first, second), score(first + shift, second + shift), atol=1e-4, rtol=0)
+
+
+def test_positions_in_a_window_reach_no_farther_than_a_block_of_queries_looks():
+    config = tiny_config(position_embedding="relative", attention_window=[3, 5])
+    assert len(compute_position_embeddings(config, 1000, FLOAT, None)) == 2 * 999 + 1
+    assert len(compute_position_embeddings(config, 1000, FLOAT, 128)) == 2 * (2 * 5 + 128) + 1
+    assert len(compute_position_embeddings(config, 10, FLOAT, 128)) == 2 * 9 + 1
+    assert compute_position_embeddings(tiny_config(position_embedding="none"), 10, FLOAT, None) is None
