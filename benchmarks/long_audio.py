@@ -8,54 +8,77 @@ import functools
 import json
 import multiprocessing
 import resource
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
+import typer
 from rich.progress import track
 
-from .common import features, parse_arguments, report, timed
+from .inputs import batch_of_features
+from .measuring import timed
 from .peers import Parakeet, ours
+from .report import report
+
+
+@dataclass
+class Case:
+    input: str
+    seconds: float
+    window: int | None = None
+    is_peer: bool = False
+
 
 CASES = [
-    ("10 min, full attention", 600.0, None, False),
-    ("10 min, window 128", 600.0, 128, False),
-    ("1 hour, window 128", 3600.0, 128, False),
+    Case("10 min, full attention", 600.0),
+    Case("10 min, window 128", 600.0, window=128),
+    Case("1 hour, window 128", 3600.0, window=128),
 ]
-PEER = [("10 min, full attention", 600.0, None, True)]
+PEER_CASES = [Case("10 min, full attention", 600.0, is_peer=True)]
 
 
-def measure(case, layers, threads):
-    name, seconds, window, is_peer = case
+@dataclass
+class Row:
+    input: str
+    encoder: str
+    audio_s: float
+    s: float
+    peak_gb: float
+
+
+def measure(case: Case, layers: int, threads: int) -> Row:
     torch.set_num_threads(threads)
-    frames, mask = features([seconds])
-    if is_peer:
-        encoder = Parakeet(layers).eval()
-    else:
-        encoder = ours(layers, attention_window=window).encoder
-    run = functools.partial(encoder, frames, mask)
+    frames, mask = batch_of_features([case.seconds])
+    encoder = Parakeet(layers).eval() if case.is_peer else ours(layers, attention_window=case.window).encoder
     with torch.no_grad():
-        taken = timed(run)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"input": name, "who": "Parakeet" if is_peer else "ours", "audio_s": seconds, "s": taken, "peak_gb": peak}
+        seconds = timed(functools.partial(encoder, frames, mask))
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return Row(case.input, "Parakeet" if case.is_peer else "ours", case.seconds, seconds, peak_gb)
 
 
-def main():
-    arguments = parse_arguments(__doc__, layers=17, peer=False, output=Path("outputs/long_audio.json"))
+def main(
+    layers: int = 17,
+    peer: Annotated[bool, typer.Option("--peer", help="Measure ParakeetEncoder too.")] = False,
+    threads: int = torch.get_num_threads(),
+    output: Path = Path("outputs/long_audio.json"),
+) -> None:
+    """Measure the time and the peak memory of the encoder on long audio."""
     rows = []
-    for case in track(CASES + PEER * arguments.peer, "Measuring", transient=True):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:  # the peak of a process never goes down
-            rows.append(pool.apply(measure, (case, arguments.layers, arguments.threads)))
-        print(json.dumps(rows[-1]), flush=True)
+    for case in track(CASES + PEER_CASES * peer, "Measuring", transient=True):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # the peak memory of a process never goes down
+            rows.append(pool.apply(measure, (case, layers, threads)))
+        print(json.dumps(asdict(rows[-1])), flush=True)
     columns = {
-        "input": lambda row: row["input"],
-        "who": lambda row: row["who"],
-        "seconds": lambda row: f"{row['s']:.1f}",
-        "times real time": lambda row: f"{row['audio_s'] / row['s']:.0f}",
-        "peak memory (GB)": lambda row: f"{row['peak_gb']:.2f}",
+        "input": lambda row: row.input,
+        "encoder": lambda row: row.encoder,
+        "seconds": lambda row: f"{row.s:.1f}",
+        "times real time": lambda row: f"{row.audio_s / row.s:.0f}",
+        "peak memory (GB)": lambda row: f"{row.peak_gb:.2f}",
     }
-    title = f"Long audio, {arguments.layers} layers, {arguments.threads} threads (memory of the whole process)"
-    report(title, rows, columns, arguments.output, layers=arguments.layers)
+    title = f"Long audio, {layers} layers, {threads} threads (memory of the whole process)"
+    report(title, rows, columns, output, layers=layers)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

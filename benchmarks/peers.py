@@ -1,6 +1,7 @@
-"""The encoders we are compared with, and ours with the same weights. All map (frames, mask) to (states, mask).
+"""The encoders that ours is compared with, and ours with the same weights. All map (frames, mask) to (states, mask).
 
-FastConformer-Large's geometry: 512 wide, 8 heads, kernel 9; Parakeet and NeMo have 8x subsampling, torchaudio has none.
+All have the geometry of FastConformer-Large: width 512, 8 heads, kernel 9. Parakeet and NeMo have 8x subsampling,
+torchaudio has none.
 """
 
 import torch
@@ -8,13 +9,15 @@ from torch import nn
 from transformers import ParakeetEncoder, ParakeetEncoderConfig
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
-from modeling_audio_branch.convert.nemo import encoder_weights as from_nemo
+from modeling_audio_branch.convert.nemo_weights import encoder_weights as from_nemo
 from modeling_audio_branch.convert.parakeet import encoder_weights as from_parakeet
 
-NO_DROPOUT = ("layerdrop", "dropout", "activation_dropout", "attention_dropout")  # each would drop in other places
+# Dropout is off in both: random masks would differ.
+PARAKEET_DROPOUTS = ("layerdrop", "dropout", "activation_dropout", "attention_dropout")
 
 
 def ours(layers: int, **settings) -> AudioBranchModel:
+    """Our model with random weights."""
     return AudioBranchModel(AudioBranchConfig.large(num_layers=layers, dropout=0.0, **settings)).eval()
 
 
@@ -26,7 +29,7 @@ class Parakeet(nn.Module):
     def __init__(self, layers: int):
         super().__init__()
         geometry = {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048}
-        dropout = dict.fromkeys(NO_DROPOUT, 0.0)
+        dropout = dict.fromkeys(PARAKEET_DROPOUTS, 0.0)
         self.encoder = ParakeetEncoder(ParakeetEncoderConfig(num_hidden_layers=layers, **geometry, **dropout))
 
     def forward(self, frames, mask):
@@ -66,8 +69,9 @@ class Nemo(nn.Module):
 
 
 class Torchaudio(nn.Module):
-    """torchaudio's `Conformer`: layers alone, without positions. Its convolutions see the padding, so padded clips
-    differ.
+    """torchaudio's `Conformer`: the layers alone, without positions.
+
+    Its convolutions read the padding, so the frames of padded clips differ from ours.
     """
 
     bins, frames_per_second = 512, 12.5
@@ -79,52 +83,55 @@ class Torchaudio(nn.Module):
         self.encoder = Conformer(512, num_heads=8, ffn_dim=2048, num_layers=layers, depthwise_conv_kernel_size=9)
 
     def forward(self, frames, mask):
-        lengths = mask.sum(1)  # of which the largest must be that of the batch
+        lengths = mask.sum(1)  # the largest must be the number of frames
         return self.encoder(frames[:, : lengths.max()], lengths)[0], mask[:, : lengths.max()]
 
     def ours(self, layers, **settings):
         without = {"subsampling": "none", "subsampling_factor": 1, "position_embedding": "none", "scale_input": False}
         model = ours(layers, n_mels=512, **(without | settings))
-        with torch.no_grad():  # our input layer, which torchaudio has not, passes the frames through
+        with torch.no_grad():  # torchaudio has no input layer: ours becomes the identity
             model.encoder.subsampling.linear.weight.copy_(torch.eye(512))
             model.encoder.subsampling.linear.bias.zero_()
         for layer, theirs in zip(model.encoder.layers, self.encoder.conformer_layers, strict=True):
-            copies = {
-                layer.norm_feed_forward1: theirs.ffn1.sequential[0],
-                layer.feed_forward1.linear1: theirs.ffn1.sequential[1],
-                layer.feed_forward1.linear2: theirs.ffn1.sequential[4],
-                layer.norm_self_attn: theirs.self_attn_layer_norm,
-                layer.self_attn.o_proj: theirs.self_attn.out_proj,
-                layer.norm_conv: theirs.conv_module.layer_norm,
-                layer.conv.pointwise1: theirs.conv_module.sequential[0],
-                layer.conv.depthwise: theirs.conv_module.sequential[2],
-                layer.conv.norm: theirs.conv_module.sequential[3],
-                layer.conv.pointwise2: theirs.conv_module.sequential[5],
-                layer.norm_feed_forward2: theirs.ffn2.sequential[0],
-                layer.feed_forward2.linear1: theirs.ffn2.sequential[1],
-                layer.feed_forward2.linear2: theirs.ffn2.sequential[4],
-                layer.norm_out: theirs.final_layer_norm,
-            }
-            for mine, other in copies.items():
-                weights = other.state_dict()
-                if isinstance(mine, nn.Linear):  # theirs may be a convolution over one frame
-                    weights["weight"] = weights["weight"].flatten(1)
-                mine.load_state_dict(weights)
-            attention = theirs.self_attn
-            layer.self_attn.qkv_proj.load_state_dict(
-                {"weight": attention.in_proj_weight, "bias": attention.in_proj_bias}
-            )
+            copy_torchaudio_layer(theirs, layer)
         return model
+
+
+def copy_torchaudio_layer(source: nn.Module, target: nn.Module) -> None:
+    """Copies the weights of torchaudio's `ConformerLayer` into ours."""
+    pairs = {
+        target.norm_feed_forward1: source.ffn1.sequential[0],
+        target.feed_forward1.linear1: source.ffn1.sequential[1],
+        target.feed_forward1.linear2: source.ffn1.sequential[4],
+        target.norm_self_attn: source.self_attn_layer_norm,
+        target.self_attn.o_proj: source.self_attn.out_proj,
+        target.norm_conv: source.conv_module.layer_norm,
+        target.conv.pointwise1: source.conv_module.sequential[0],
+        target.conv.depthwise: source.conv_module.sequential[2],
+        target.conv.norm: source.conv_module.sequential[3],
+        target.conv.pointwise2: source.conv_module.sequential[5],
+        target.norm_feed_forward2: source.ffn2.sequential[0],
+        target.feed_forward2.linear1: source.ffn2.sequential[1],
+        target.feed_forward2.linear2: source.ffn2.sequential[4],
+        target.norm_out: source.final_layer_norm,
+    }
+    for ours_module, their_module in pairs.items():
+        weights = their_module.state_dict()
+        if isinstance(ours_module, nn.Linear):  # theirs may be a convolution over one frame
+            weights["weight"] = weights["weight"].flatten(1)
+        ours_module.load_state_dict(weights)
+    attention = source.self_attn
+    target.self_attn.qkv_proj.load_state_dict({"weight": attention.in_proj_weight, "bias": attention.in_proj_bias})
 
 
 PEERS = {"parakeet": Parakeet, "nemo": Nemo, "torchaudio": Torchaudio}
 
 
 def pair(peer: str, layers: int, device: str = "cpu", **settings) -> tuple[AudioBranchModel, nn.Module]:
-    """Our model and the peer, with the same random weights, which don't let the signal fade away.
+    """Our model and the peer with the same random weights, which keep the power of the signal in the subsampling.
 
     Raises:
-        SystemExit: if the peer is unknown or not installed.
+        SystemExit: The peer is unknown or not installed.
     """
     if peer not in PEERS:
         raise SystemExit(f"--peer {peer} is unknown; give one of {', '.join(PEERS)}.")

@@ -9,9 +9,11 @@ from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
 
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
-from modeling_audio_branch.convert.nemo import load_nemo
-from modeling_audio_branch.convert.parakeet import load_parakeet
+from ..convert.nemo import load_nemo
+from ..convert.parakeet import load_parakeet
+from ..feature_extraction import AudioBranchFeatureExtractor
+from ..modeling_audio_branch import AudioBranchModel
+from .common import exit_on_error
 
 SUMMARY = (
     "num_layers d_model num_heads subsampling subsampling_factor causal_subsampling attention_window attention_chunked "
@@ -25,31 +27,25 @@ def convert(
     parakeet: Annotated[bool, typer.Option("--parakeet", help="Convert a Parakeet in Transformers' format.")] = False,
 ) -> None:
     """Convert a NeMo archive (.nemo) or a Parakeet checkpoint to an Audio Branch checkpoint."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        _fail(f"{folder} exists and is not an empty folder; give another.")
     console = Console()
-    try:
-        if parakeet:
-            model = load_parakeet(archive, AudioBranchModel, hub_kwargs={})
-        else:
-            model = load_nemo(archive, AudioBranchModel, show_progress=True)
+    with exit_on_error():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(f"{folder} exists and is not an empty folder; give another.")
+        model = _load_parakeet(archive) if parakeet else load_nemo(archive, AudioBranchModel, show_progress=True)
         with console.status(f"Writing {folder}"):
             _save(model, folder)
-    except StrictDataclassError as error:
-        _fail(str(error.__cause__ or error))
-    except (OSError, ValueError) as error:
-        _fail(str(error))
     console.print(_summary(model, f"{Path(archive).name} in {folder}"))
 
 
-def _fail(message: str) -> None:
-    """Exit with code 1 and one line about the reason."""
-    typer.echo(message.partition("\n")[0], err=True)
-    raise typer.Exit(1)
+def _load_parakeet(repository: str) -> AudioBranchModel:
+    try:
+        return load_parakeet(repository, AudioBranchModel, hub_kwargs={})
+    except StrictDataclassError as error:  # a setting that AudioBranchConfig refuses
+        raise ValueError(str(error.__cause__ or error)) from error
 
 
 def _save(model: AudioBranchModel, folder: Path) -> None:
-    """Write the checkpoint into a temporary folder and move it, so that no half-written folder is ever left."""
+    """Writes the checkpoint into a temporary folder and moves it, so that no half-written folder is ever left."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         written = Path(temporary, "checkpoint")

@@ -31,5 +31,5 @@ def load_nemo(path: str | Path, model_class, show_progress: bool = False, **over
         )
     model = model_class(build_config(settings, overrides)).eval()
     load_encoder_weights(model.encoder, weights, path)
-    load_constants(model.log_mel, weights, nemo["preprocessor"])
+    load_constants(model.front_end.log_mel, weights, nemo["preprocessor"])
     return model

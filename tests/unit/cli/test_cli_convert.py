@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import typer
 from safetensors.torch import load_file
 from transformers import ParakeetEncoder, ParakeetEncoderConfig, ParakeetFeatureExtractor
 from typer.testing import CliRunner
@@ -10,14 +9,11 @@ from typer.testing import CliRunner
 from helpers.fresh_process import run_fresh
 from helpers.nemo_archives import NEMO, change
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.cli.convert import convert
-
-app = typer.Typer()
-app.command()(convert)
+from modeling_audio_branch.cli import app
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
 
 
 def test_a_converted_folder_loads_in_a_fresh_process_with_the_archives_own_filters(tmp_path):
@@ -29,7 +25,8 @@ def test_a_converted_folder_loads_in_a_fresh_process_with_the_archives_own_filte
 
     archive = change(NEMO / "fc_ctc_bpe/model.nemo", tmp_path / "model.nemo", change_weights=round_filters)
     model = AudioBranchModel.from_nemo(archive)
-    assert not torch.equal(model.log_mel.mel_filters, model.log_mel.constants()["mel_filters"])
+    log_mel = model.front_end.log_mel
+    assert not torch.equal(log_mel.mel_filters, log_mel.constants()["mel_filters"])
     assert run(archive, tmp_path / "new" / "folder").exit_code == 0
     code = f"""
     import torch

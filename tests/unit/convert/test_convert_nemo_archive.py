@@ -7,12 +7,11 @@ import tarfile
 
 import pytest
 import torch
-import typer
 from typer.testing import CliRunner
 
 from helpers.nemo_archives import NEMO
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.cli.convert import convert
+from modeling_audio_branch.cli import app
 
 
 def test_a_gzip_archive_equals_the_plain_one(tmp_path):
@@ -53,6 +52,8 @@ def hostile(folder, kind):
             members["./model_config.yaml"] = b"decoder: {}\n"
         elif kind == "unsafe yaml":
             members["./model_config.yaml"] = b"encoder: !!python/object/apply:os.mkdir [exploited]\n"
+        elif kind == "malformed yaml":  # for which PyYAML raises an IndexError
+            members["./model_config.yaml"] = b"encoder: !!int ''\n"
         elif kind == "model parallel":
             members["./mp_rank_00/model_weights.ckpt"] = b"x"
         buffer = io.BytesIO()
@@ -80,6 +81,7 @@ def hostile(folder, kind):
         ("no config", "has no file model_config.yaml"),
         ("no sections", "has no sections 'preprocessor' and 'encoder'"),
         ("unsafe yaml", "can't be read as plain YAML"),
+        ("malformed yaml", "can't be read as plain YAML"),
         ("pickle", "can't be read as plain tensors"),
         ("garbage weights", "can't be read as plain tensors"),
         ("no dictionary", "is not a dictionary of tensors"),
@@ -93,9 +95,7 @@ def test_a_broken_archive_gives_one_sentence_and_runs_nothing(kind, sentence, tm
     with pytest.raises(ValueError) as raised:
         AudioBranchModel.from_nemo(path)
     assert sentence in str(raised.value) and "\n" not in str(raised.value)
-    app = typer.Typer()
-    app.command()(convert)
-    result = CliRunner().invoke(app, [str(path), "new"])
+    result = CliRunner().invoke(app, ["convert", str(path), "new"])
     assert result.exit_code == 1
     assert sentence in result.stderr
     assert {entry.name for entry in tmp_path.iterdir()} == {"hostile.nemo"}
