@@ -4,13 +4,13 @@ BIN := .venv/bin
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train-demo test test-upstream lint bench
+.PHONY: help demo train-demo test test-upstream docs lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 .venv/.ready: setup.cfg pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("Audio Branch needs Python 3.10 or newer, not %d.%d: run make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("Audio Branch needs Python 3.11 or newer, not %d.%d: run make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up .venv (about 6 GB, a few minutes)..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[test]'
@@ -20,23 +20,28 @@ demo: .venv/.ready  ## Turn recordings into segment features, and compare two sp
 	$(BIN)/python examples/demo.py
 	$(BIN)/python examples/same_phrase.py
 
-train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the figures (Debian or Ubuntu; some minutes)
-	$(BIN)/python examples/train_demo.py
+train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the results (Debian or Ubuntu; some minutes)
+	$(BIN)/python -m recipes.emotion.demo
 
 test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 $(TESTS)
+	$(BIN)/python -m pytest -n 2 --durations 10 $(TESTS)
 
 test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
 	$(BIN)/pip install --quiet --editable '.[upstream]'
-	AUDIO_BRANCH_UPSTREAM=1 PYTEST_ADDOPTS='-o addopts= -m upstream -W ignore::pytest.PytestUnknownMarkWarning' \
-		$(BIN)/python -m pytest tests/test_upstream.py
+	PYTHONPATH=$$($(BIN)/python tests/helpers/upstream_tests.py) AUDIO_BRANCH_UPSTREAM=1 \
+		PYTEST_ADDOPTS='-o addopts= -m upstream --import-mode=importlib -W ignore::pytest.PytestUnknownMarkWarning' \
+		$(BIN)/python -m pytest tests/integration/test_upstream.py
+
+docs: .venv/.ready  ## Build the documentation strictly; writes outputs/site
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/mkdocs build --strict
 
 lint: .venv/.ready  ## Format and lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.ready  ## Measure the speed of the front end and the encoder beside Parakeet (a short set)
+bench: .venv/.ready  ## Measure the speed of the front end and the encoder compared with Parakeet (a short set)
 	$(BIN)/python -m benchmarks.front_end
 	$(BIN)/python -m benchmarks.encoder --layers 4 --repeats 5
