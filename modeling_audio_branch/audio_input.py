@@ -1,10 +1,12 @@
-"""Any form of audio to mono float32 samples at one sampling rate.
+"""Audio of any form to mono float32 samples at one sampling rate.
 
 A *clip* is a path, the bytes of an audio file, an array or tensor, a list of floats, an object with `get_all_samples()`
 like torchcodec's AudioDecoder, or a dict as `datasets` and `pipeline` make them: `{"array", "sampling_rate"}`,
 `{"raw", "sampling_rate"}`, `{"path"}` or `{"bytes"}`. A *batch* is a list of clips, a 1-D object array, or a bare 2-D
-array of shape (clips, samples). Elsewhere, in a list or a dict, a 2-D array is one clip whose shorter axis is its
+array of shape (clips, samples). Inside a list or a dict, a 2-D array is one clip whose shorter axis is its
 channels.
+
+L samples.
 """
 
 import io
@@ -18,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from .masks import length_mask
+
 try:  # needed for files only: arrays work without it
     import soundfile
 except ImportError:
@@ -25,7 +29,7 @@ except ImportError:
 
 FULL_SCALE = {torch.int16: 2.0**15, torch.int32: 2.0**31}  # integer samples are divided by this
 MAX_CHANNELS = 32
-BLOCK_SECONDS = 30  # of a long file that are read at a time
+BLOCK_SECONDS = 30  # of a long file, read at a time
 
 
 def as_clips(audio: Any) -> tuple[list, bool]:
@@ -81,9 +85,15 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
 def pad_batch(
     waves: list[torch.Tensor], length: int | None = None, device: str | torch.device = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Clips of any lengths to zero-padded samples and their mask, (B, length) each; as long as the longest if None.
+    """Clips (L,) of any lengths to zero-padded samples and their mask, (B, length) each.
 
-    The mask is None where nothing is padded.
+    Args:
+        waves: The samples of each clip.
+        length: Samples to pad to; None is the longest clip.
+        device: Of the results.
+
+    Returns:
+        The samples, and their mask; None in place of the mask if nothing is padded.
     """
     length = max(len(wave) for wave in waves) if length is None else length
     if all(len(wave) == length for wave in waves):
@@ -91,12 +101,14 @@ def pad_batch(
     waveform = torch.zeros(len(waves), length, device=device)
     for row, wave in zip(waveform, waves, strict=True):
         row[: len(wave)] = wave
-    lengths = torch.tensor([len(wave) for wave in waves], device=device)
-    return waveform, torch.arange(length, device=device) < lengths[:, None]
+    return waveform, length_mask(torch.tensor([len(wave) for wave in waves], device=device), length)
 
 
 def long_file(clip: Any, rate: int, seconds: float) -> Iterator[torch.Tensor] | None:
-    """The samples of a file at this rate that is longer than so many seconds, block by block; None for all else."""
+    """The samples of a file of this sampling rate (Hz) that is longer than `seconds`, block by block.
+
+    None for shorter files, for files of another rate, and for clips that are no files.
+    """
     if soundfile is None or not isinstance(clip, (str, os.PathLike)):
         return None
     try:
@@ -117,7 +129,7 @@ def _blocks(path, rate):
 
 
 def _decode(clip, sampling_rate, where):
-    """Samples in any container, and their sampling rate (None where nobody knows)."""
+    """Samples in any container, and their sampling rate, None if it is unknown."""
     if isinstance(clip, (str, os.PathLike)):
         return _read_file(Path(clip), f"{where} ({os.fspath(clip)!r})")
     if isinstance(clip, (bytes, bytearray)):
@@ -186,7 +198,7 @@ def _mix_down(samples, where):
 
 
 def _check_finite(samples, where):
-    # A sum is faster than to look at each sample; it is finite if they are, or else it overflowed.
+    # A sum is faster than a test of each sample. It is not finite if a sample is not, or if it overflows.
     if not math.isfinite(samples.sum().item()) and not torch.isfinite(samples).all():
         bad = int((~torch.isfinite(samples)).sum())
         raise ValueError(f"{where} has {bad} samples that are NaN or infinite; give finite samples.")
@@ -201,7 +213,7 @@ def _resample(samples, rate, target_rate):
         raise ImportError(
             f"Audio at {rate} Hz must be resampled to {target_rate} Hz, which needs torchaudio: pip install torchaudio."
         ) from error
-    # 44.1 kHz to 16 kHz is 441/160. A ratio of large terms (11127 Hz) would need gigabytes of filters, so it is
-    # replaced by the nearest one of a denominator up to 1000, at most 1 in a million off.
+    # 44.1 kHz to 16 kHz is 441/160. A ratio of large numbers (11127 Hz) would need gigabytes of filters. It is replaced
+    # by the nearest ratio with a denominator of at most 1000, which differs by at most 1 in a million.
     ratio = Fraction(rate, target_rate).limit_denominator(1000)
     return resample(samples, ratio.numerator, ratio.denominator)

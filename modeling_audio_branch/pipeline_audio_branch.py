@@ -1,4 +1,4 @@
-"""Pipelines of Audio Branch, shipped with every checkpoint: any form of audio in, decoded and resampled."""
+"""Pipelines of Audio Branch, shipped with every checkpoint. They decode and resample audio of any form."""
 
 from transformers import AudioClassificationPipeline, Pipeline
 

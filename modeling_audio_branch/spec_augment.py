@@ -1,4 +1,4 @@
-"""SpecAugment (Park et al. 2019) with spans that fit each clip.
+"""SpecAugment (Park et al. 2019) with masked spans that fit each clip.
 
 B batch, T log-mel frames, M mel bins.
 """
@@ -7,7 +7,7 @@ import torch
 
 
 def random_spans(length: torch.Tensor, longest: torch.Tensor, size: int, num_spans: int) -> torch.Tensor:
-    """True inside `num_spans` random spans of 0 to `longest` (B,) out of `length` (B,) positions: (B, size)."""
+    """A mask (B, size), true inside `num_spans` random spans of 0 to `longest` (B,) of `length` (B,) positions."""
     shape = (len(length), num_spans, 1)
     width = (torch.rand(shape, device=length.device) * (longest[:, None, None].floor() + 1)).floor()
     start = (torch.rand(shape, device=length.device) * (length[:, None, None] - width + 1)).floor()
@@ -16,10 +16,15 @@ def random_spans(length: torch.Tensor, longest: torch.Tensor, size: int, num_spa
 
 
 def spec_augment(input_features: torch.Tensor, frame_mask: torch.Tensor, config) -> torch.Tensor:
-    """Zeroes (the mean, after normalisation) random spans of frames and of mel bins of (B, T, M), anew for every clip.
+    """Sets random spans of frames and of mel bins to zero, which is the mean after normalisation.
 
-    A time span is at most `time_mask_ratio` of its own clip's valid frames, and lies inside them; a frequency span is
-    at most `freq_mask_width` bins. The input is left as it is.
+    A time span is inside its clip's valid frames, and at most `time_mask_ratio` of them long. A frequency span is at
+    most `freq_mask_width` bins wide. Each clip gets its own spans. The input is not modified.
+
+    Args:
+        input_features: Log-mel frames (B, T, M).
+        frame_mask: Their mask (B, T).
+        config: An [`AudioBranchConfig`].
     """
     length = frame_mask.sum(-1).float()  # (B,)
     bins = torch.full_like(length, config.n_mels)
