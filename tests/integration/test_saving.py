@@ -1,17 +1,34 @@
-"""What is saved is what was: to the bit, in a fresh process without the package, and saved again from there."""
+"""A saved checkpoint loads bit for bit, also in a fresh process without the package, and can be saved there again."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.fresh_process import run_fresh
 from safetensors.torch import load_file, save_file
-from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioClassification,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+from transformers.dynamic_module_utils import custom_object_save
 
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
+from helpers.fresh_process import run_fresh
+from helpers.models import make_model, pad, random_clips, tiny_config
+from modeling_audio_branch import (
+    AudioBranchClassificationPipeline,
+    AudioBranchConfig,
+    AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
+    AudioBranchModel,
+    AudioFeatureExtractionPipeline,
+    AudioSegmentEmbeddingPipeline,
+)
 
-ROOT = Path(__file__).parent.parent
+PACKAGE = Path(__file__).parents[2] / "modeling_audio_branch"
 ARCHITECTURES = [
     {},
     {"subsampling_factor": 8, "position_embedding": "relative", "conv_norm": "batch"},
@@ -49,63 +66,82 @@ def test_save_and_load_keeps_every_parameter_every_buffer_and_the_output(model_c
             assert torch.equal(value, expected)
 
 
-def test_the_saved_configuration_file_is_the_root_file(tmp_path):
-    save(make_model(AudioBranchModel, tiny_config()), tmp_path)
-    saved = (tmp_path / "configuration_audio_branch.py").read_bytes()
-    assert saved == (ROOT / "configuration_audio_branch.py").read_bytes()
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_same_files(folder, expected):
+    saved = contents(folder)
+    assert saved.keys() == expected.keys()
+    for name, data in expected.items():
+        assert saved[name] == data, name
 
 
 def test_a_saved_folder_holds_the_code_and_nothing_else(tmp_path):
-    save(make_model(AudioBranchModel, tiny_config()), tmp_path)
-    not_shipped = {"__init__.py", "convert_nemo.py", "convert_parakeet.py", "model_card.py", "stranger.py"}
-    code = {path.name for path in (ROOT / "modeling_audio_branch").glob("*.py")} - not_shipped
-    expected = code | {"config.json", "model.safetensors", "preprocessor_config.json"}
-    assert {path.name for path in tmp_path.iterdir()} == expected
+    saved = contents(save(make_model(AudioBranchModel, tiny_config()), tmp_path))
+    code = {path.name: path.read_bytes() for path in PACKAGE.glob("[a-z]*.py")}
+    assert saved.keys() == code.keys() | {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert {name: saved[name] for name in code} == code
+
+
+@pytest.mark.parametrize("model_class", [AudioBranchModel, AudioBranchForAudioClassification])
+def test_the_order_of_saving_changes_no_file(model_class, tmp_path):
+    model = make_model(model_class, tiny_config())
+    parts = {
+        "config": model.config,
+        "model": model,
+        "extractor": AudioBranchFeatureExtractor.from_model(model),
+    }
+    expected = contents(save(model, tmp_path / "expected"))
+    for order in (["extractor", "model"], ["config", "model", "extractor"], ["model", "extractor", "config", "model"]):
+        for name in order:
+            parts[name].save_pretrained(tmp_path / "-".join(order))
+        assert_same_files(tmp_path / "-".join(order), expected)
 
 
 FRESH = """
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
-source, target, golden = {source!r}, {target!r}, load_file({golden!r})
 trust = dict(trust_remote_code=True)
-config = AutoConfig.from_pretrained(source, **trust)
-extractor = AutoFeatureExtractor.from_pretrained(source, **trust)
-model = AutoModel.from_pretrained(source, **trust).eval()
-classifier = AutoModelForAudioClassification.from_pretrained(source, **trust).eval()
-assert config.d_model == 16 and model.config.custom_pipelines
-clips = [golden["clip0"].numpy(), golden["clip1"].numpy()]
-with torch.no_grad():
-    features = extractor(clips, sampling_rate=16000, return_tensors="pt")
-    result = dict(
-        extracted=model(**features).segment_features,
-        raw=model(golden["clip0"][None]).segment_features,
-        encoded=model.encode(clips, sampling_rate=16000).segment_features,
-        logits=classifier(**features).logits,
-    )
-for name, value in result.items():
-    if name in golden:
-        assert torch.equal(value, golden[name]), name
-model_to_save = {model_to_save}
-model_to_save.save_pretrained(target)
-extractor.save_pretrained(target)
-embed = pipeline("audio-segment-embedding", model=source, **trust)
-assert embed(clips[0], sampling_rate=16000)["segment_features"].shape == (4, 12)
-pipeline("feature-extraction", model=target, **trust)(dict(array=clips[0], sampling_rate=16000))
-pipeline("audio-classification", model=target, **trust)(dict(array=clips[0], sampling_rate=16000))
-print("loaded")
+for source, target, golden, to_save in {jobs!r}:
+    golden = load_file(golden)
+    config = AutoConfig.from_pretrained(source, **trust)
+    extractor = AutoFeatureExtractor.from_pretrained(source, **trust)
+    model = AutoModel.from_pretrained(source, **trust).eval()
+    classifier = AutoModelForAudioClassification.from_pretrained(source, **trust).eval()
+    assert config.d_model == 16 and model.config.custom_pipelines
+    clips = [golden["clip0"].numpy(), golden["clip1"].numpy()]
+    with torch.no_grad():
+        features = extractor(clips, sampling_rate=16000, return_tensors="pt")
+        result = dict(
+            extracted=model(**features).segment_features,
+            raw=model(golden["clip0"][None]).segment_features,
+            encoded=model.encode(clips, sampling_rate=16000).segment_features,
+            logits=classifier(**features).logits,
+        )
+    for name, value in result.items():
+        if name in golden:
+            assert torch.equal(value, golden[name]), name
+    parts = [dict(model=model, classifier=classifier)[to_save], extractor]
+    for part in parts:
+        part.save_pretrained(target)
+    for part in reversed(parts):  # over the very files that were loaded
+        part.save_pretrained(source)
+    embed = pipeline("audio-segment-embedding", model=source, **trust)
+    assert embed(clips[0], sampling_rate=16000)["segment_features"].shape == (4, 12)
+    pipeline("feature-extraction", model=target, **trust)(dict(array=clips[0], sampling_rate=16000))
+    pipeline("audio-classification", model=target, **trust)(dict(array=clips[0], sampling_rate=16000))
+    print("loaded")
 """
 
 
-@pytest.mark.parametrize("model_class", [AudioBranchModel, AudioBranchForAudioClassification])
-def test_a_checkpoint_loads_and_saves_again_in_a_fresh_process_without_the_package(model_class, tmp_path):
-    """Either kind of checkpoint opens with all four Auto classes, equal to the bit; so does what they save."""
-    choices = {"subsampling_factor": 4, "position_embedding": "relative", "conv_norm": "batch"}
-    model = make_model(model_class, tiny_config(**choices, num_labels=3))
-    save(model, tmp_path / "first")
+def golden_outputs(model):
+    """Two clips and what the model makes of them."""
     clip0, clip1 = random_clips([4000, 7777])
-    extractor = AudioBranchFeatureExtractor.from_model_config(model.config)
-    features = extractor([clip0, clip1], sampling_rate=16000, return_tensors="pt")
+    features = AudioBranchFeatureExtractor.from_model_config(model.config)(
+        [clip0, clip1], sampling_rate=16000, return_tensors="pt"
+    )
     with torch.no_grad():
         golden = {
             "clip0": clip0,
@@ -114,17 +150,33 @@ def test_a_checkpoint_loads_and_saves_again_in_a_fresh_process_without_the_packa
             "raw": model.base_model(clip0[None]).segment_features,
             "encoded": model.base_model.encode([clip0, clip1], sampling_rate=16000).segment_features,
         }
-        if model_class is AudioBranchForAudioClassification:
+        if model is not model.base_model:
             golden["logits"] = model(**features).logits
-    save_file(golden, tmp_path / "golden.safetensors")
-    names = {"golden": str(tmp_path / "golden.safetensors")}
-    names["model_to_save"] = "model" if model_class is AudioBranchModel else "classifier"
+    return golden
+
+
+def test_a_checkpoint_loads_and_saves_again_in_a_fresh_process_without_the_package(tmp_path):
+    """Both kinds of checkpoint load with all four Auto classes, bit for bit; so does what is saved from there."""
+    choices = {"subsampling_factor": 4, "position_embedding": "relative", "conv_norm": "batch"}
+    models = {
+        "model": make_model(AudioBranchModel, tiny_config(**choices, num_labels=3)),
+        "classifier": make_model(AudioBranchForAudioClassification, tiny_config(**choices, num_labels=3)),
+    }
+    expected = {}
+    for kind, model in models.items():
+        expected[kind] = contents(save(model, tmp_path / f"first_{kind}"))
+        save_file(golden_outputs(model), tmp_path / f"{kind}.safetensors")
     for source, target in (("first", "second"), ("second", "third")):
-        names |= {"source": str(tmp_path / source), "target": str(tmp_path / target)}
-        assert run_fresh(FRESH.format(**names), tmp_path).endswith("loaded\n")
-        for path in (tmp_path / source).iterdir():
-            assert path.read_bytes() == (tmp_path / target / path.name).read_bytes(), path.name
-    assert_same_state(model, model_class.from_pretrained(tmp_path / "third"))
+        jobs = [
+            (*(str(tmp_path / f"{name}_{kind}") for name in (source, target)), f"{tmp_path / kind}.safetensors", kind)
+            for kind in models
+        ]
+        assert run_fresh(FRESH.format(jobs=jobs), tmp_path).endswith("loaded\nloaded\n")
+        for kind in models:
+            assert_same_files(tmp_path / f"{source}_{kind}", expected[kind])
+            assert_same_files(tmp_path / f"{target}_{kind}", expected[kind])
+    for kind, model in models.items():
+        assert_same_state(model, type(model).from_pretrained(tmp_path / f"third_{kind}"))
 
 
 def test_the_package_registers_its_classes_with_the_auto_classes(tmp_path):
@@ -135,16 +187,73 @@ def test_the_package_registers_its_classes_with_the_auto_classes(tmp_path):
     assert isinstance(AutoFeatureExtractor.from_pretrained(tmp_path), AudioBranchFeatureExtractor)
 
 
-def test_a_pipeline_saves_a_loadable_repository(tmp_path):
-    save(make_model(AudioBranchModel, tiny_config()), tmp_path / "first")
-    embed = pipeline("audio-segment-embedding", model=str(tmp_path / "first"), trust_remote_code=True)
-    embed.save_pretrained(tmp_path / "second")
-    code = f"""
-    from transformers import pipeline
-    embed = pipeline("audio-segment-embedding", model={str(tmp_path / "second")!r}, trust_remote_code=True)
-    print(embed(dict(array=[0.5, -0.5] * 4000, sampling_rate=16000))["segment_features"].shape)
-    """
-    assert run_fresh(code, tmp_path) == "(4, 12)\n"
+EVERY_WAY = """
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+golden = load_file({golden!r})
+clip, expected = golden["clip"], golden["expected"]
+trust = dict(trust_remote_code=True)
+for folder, parts in {folders!r}.items():
+    if "config" in parts:
+        assert AutoConfig.from_pretrained(folder, **trust).d_model == 16
+    if "extractor" in parts:
+        extractor = AutoFeatureExtractor.from_pretrained(folder, **trust)
+        assert extractor(clip, sampling_rate=16000)["input_features"][0].shape == (26, 20)
+    if "model" in parts:
+        model = AutoModel.from_pretrained(folder, **trust).eval()
+        assert torch.equal(model.encode(clip, sampling_rate=16000).segment_features, expected), folder
+    if "classifier" in parts:
+        AutoModelForAudioClassification.from_pretrained(folder, **trust)
+    if "pipeline" in parts:
+        embed = pipeline("audio-segment-embedding", model=folder, **trust)
+        print(embed(dict(array=[0.5, -0.5] * 4000, sampling_rate=16000))["segment_features"].shape)
+    for name in parts:
+        if name.endswith("Pipeline"):
+            assert get_class_from_dynamic_module("pipeline_audio_branch." + name, folder).__name__ == name
+"""
+
+
+def test_every_way_of_saving_gives_what_loads_in_a_fresh_process(tmp_path):
+    model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3))
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    parts = {"config": model.config, "extractor": extractor, "model": model.base_model, "classifier": model}
+    clip = random_clips([4000])[0]
+    golden = {"clip": clip, "expected": model.base_model.encode(clip, sampling_rate=16000).segment_features}
+    save_file(golden, tmp_path / "golden.safetensors")
+
+    # Each way by itself, and what the folder then holds.
+    folders = {"trainer": [*parts, "pipeline"], "pipeline": [*parts, "pipeline"]}
+    for name, part in parts.items():
+        part.save_pretrained(tmp_path / f"{name}_alone")
+        folders[f"{name}_alone"] = ["extractor"] if name == "extractor" else ["config"]
+        if name in ("model", "classifier"):
+            folders[f"{name}_alone"] += ["model", "classifier"]
+    arguments = TrainingArguments(tmp_path / "training", report_to="none", use_cpu=True)
+    Trainer(model, arguments, processing_class=extractor).save_model(tmp_path / "trainer")
+    embed = pipeline("audio-segment-embedding", model=str(tmp_path / "trainer"), trust_remote_code=True)
+    embed.save_pretrained(tmp_path / "pipeline")
+
+    # The code of each class by itself, next to the files that are not code.
+    without_code = tmp_path / "without_code"
+    shutil.copytree(tmp_path / "trainer", without_code, ignore=shutil.ignore_patterns("*.py"))
+    needed = {
+        AudioBranchConfig: ["config"],
+        AudioBranchFeatureExtractor: ["extractor"],
+        AudioBranchModel: ["config", "model", "classifier"],
+        AudioBranchForAudioClassification: ["config", "model", "classifier"],
+    }
+    pipelines = AudioSegmentEmbeddingPipeline, AudioFeatureExtractionPipeline, AudioBranchClassificationPipeline
+    for saved in (*needed, *pipelines):
+        folder = f"code_of_{saved.__name__}"
+        shutil.copytree(without_code, tmp_path / folder)
+        custom_object_save(saved, tmp_path / folder)
+        folders[folder] = needed.get(saved, [saved.__name__])
+
+    folders = {str(tmp_path / folder): holds for folder, holds in folders.items()}
+    code = EVERY_WAY.format(golden=str(tmp_path / "golden.safetensors"), folders=folders)
+    assert run_fresh(code, tmp_path) == "(4, 12)\n(4, 12)\n"
 
 
 def test_arrays_need_neither_soundfile_nor_torchaudio_and_files_say_so(tmp_path):
@@ -174,8 +283,8 @@ def test_half_precision_loads_with_an_exact_front_end(dtype, tmp_path):
     model = make_model(AudioBranchModel, config)
     half = AudioBranchModel.from_pretrained(save(model, tmp_path), dtype=dtype)
     assert {parameter.dtype for parameter in half.parameters()} == {dtype}
-    for name, value in model.log_mel.named_buffers():
-        assert torch.equal(getattr(half.log_mel, name), value)
+    for name, value in model.front_end.log_mel.named_buffers():
+        assert torch.equal(getattr(half.front_end.log_mel, name), value)
     waveform, mask = pad(random_clips([5000, 9000]))
     with torch.no_grad():
         expected, output = model(waveform, mask).segment_features, half(waveform, mask).segment_features
