@@ -1,143 +1,77 @@
-"""Cuts words out of the training recordings: short phrases, said by people.
+"""Cuts words out of the training recordings: short phrases spoken by people.
 
-    python examples/phrases_data.py
-    python examples/phrase_words.py      # 6 minutes; adds words.npy and words.json to data/phrases
+    python -m recipes.phrases.prepare
+    python -m recipes.phrases.words      # 6 minutes; adds words.npy and words.json to data/phrases
 
-espeak-ng tells when each word of its rendering begins, and dynamic time warping of MFCCs carries these times over to
-the recording: the median over renderings by several voices. Each recording gives some of its runs of one to three
-words; their texts get renderings of their own, where these are no shorter than a training clip may be.
+espeak-ng reports when each word of a synthesized clip begins, and dynamic time warping of MFCCs maps these times to the
+recording. Each new text is also synthesized by itself.
 """
 
-import argparse
-import json
-import math
+import functools
 import multiprocessing
 import random
-import re
-import sys
 import zlib
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from rich.progress import track
 
-sys.path.insert(0, str(Path(__file__).parent))
-from phrases_data import DATA, LONGEST, RATE, SHORTEST, Espeak, decode, edges, speech, transcripts, trim
-from warping import HOP, mfcc, path_of
-
-VOICES = 5
-AGREEMENT = 0.05  # seconds between the second and the fourth of their times; else the word is left out
-SLACK = 0.03  # seconds around a word: what is too much differs between clips, what is missing is lost
-
-
-def carried_over(times: list[float], rendering: torch.Tensor, recording: torch.Tensor) -> list[float]:
-    """Where these moments of a rendering lie in a recording of the same text (seconds), by the MFCCs of both."""
-    rows, columns = path_of(1 - rendering @ recording.T)
-    return np.interp(times, rows * HOP / RATE, columns * HOP / RATE).tolist()
+from ..debian_audio import PACKAGES
+from .audio import MIN_SECONDS, SAMPLE_RATE
+from .clips import ClipWriter, is_written
+from .cutting import cut_words
+from .espeak import Espeak, synthesize_voices
+from .transcripts import Transcript, transcripts
 
 
-def word_times(espeak: Espeak, recording: np.ndarray, words: list[tuple[int, str]], text, language, voices):
-    """When each of the words, (place in the text, word), begins in the recording (seconds), and whether that is sure.
-
-    Not sure are words that a voice runs together with others, and those on whose time the voices don't agree.
-    """
-    found, coefficients = [], mfcc(recording)
-    for voice in voices:
-        rendering = espeak.say(text, language + voice, 160, 50)
-        speaks = edges(rendering)
-        if len(rendering[speaks]) < SHORTEST * RATE:  # a text of signs
-            return [0.0] * len(words), [False] * len(words)
-        known = {}
-        for place, seconds in espeak.words:
-            known.setdefault(place, max(0.0, seconds - speaks.start / RATE))
-        times = [known.get(place, math.nan) for place, _ in words]
-        found.append(carried_over(times, mfcc(rendering[speaks]), coefficients))
-    found = np.sort(found, axis=0)  # (voices, words), what isn't known last
-    sure = np.isfinite(found[-1]) & (found[-2] - found[1] <= AGREEMENT)
-    return found[len(voices) // 2].tolist(), sure.tolist()
+@dataclass(frozen=True)
+class SynthesisJob:
+    text: str
+    language: str
+    voices: int
 
 
-def cut(job) -> list[tuple[str, np.ndarray]]:
-    """(text, samples) of some runs of one to three words of a recording."""
-    path, text, language, _ = job
-    try:
-        recording = trim(decode(path))
-    except ValueError:  # a file without samples
-        return []
-    words = [(match.start(), match.group()) for match in re.finditer(r"\w\S*", text)]
-    if not SHORTEST * RATE <= len(recording) <= LONGEST * RATE or len(words) < 2:
-        return []
-    generator = random.Random(zlib.crc32(str(path.relative_to(DATA)).encode()))
-    voices = generator.sample(cut.espeak.variants, VOICES)
-    starts, sure = word_times(cut.espeak, recording, words, text, language, voices)
-    starts, sure = [*starts, len(recording) / RATE], [*sure, True]  # and the end
-    found = {}
-    for count in (1, 1, 2, 3):
-        if len(words) <= count:
-            continue
-        first = generator.randrange(len(words) - count + 1)
-        run = " ".join(word for _, word in words[first : first + count])
-        # The word behind must be sure, too, and so those between, which might be said with it.
-        if not all(sure[first : first + count + 1]) or re.search(r"\d", run):
-            continue
-        start, end = starts[first] - SLACK, starts[first + count] + SLACK
-        samples = speech(recording[max(0, round(start * RATE)) : round(end * RATE)])
-        if len(samples) >= SHORTEST * RATE:
-            found[re.sub(r"[^\w' -]", "", run.replace("’", "'").lower())] = samples
-    return list(found.items())
+@functools.cache
+def process_espeak() -> Espeak:
+    """The one instance of this process."""
+    return Espeak()
 
 
-def render(job) -> list[tuple[str, np.ndarray]]:
-    """(voice, samples) of renderings of a text."""
-    text, language, count = job
-    generator = random.Random(zlib.crc32(f"{language} {text}".encode()))
-    found = []
-    for variant in generator.sample(cut.espeak.variants, count):
-        samples = cut.espeak.say(text, language + variant, generator.randint(110, 240), generator.randint(20, 80))
-        found.append((f"espeak{variant}", speech(samples)))
-    return [(voice, samples) for voice, samples in found if len(samples) >= SHORTEST * RATE]
+def cut(transcript: Transcript) -> list[tuple[str, np.ndarray]]:
+    """(text, samples) of runs of words of a recording."""
+    return cut_words(transcript, process_espeak())
 
 
-def start_process():
-    torch.set_num_threads(1)
-    cut.espeak = Espeak()
+def synthesize(job: SynthesisJob) -> list[tuple[str, np.ndarray]]:
+    """(voice, samples) of a text; clips that are too short are left out."""
+    generator = random.Random(zlib.crc32(f"{job.language} {job.text}".encode()))
+    clips = synthesize_voices(process_espeak(), job.text, job.language, job.voices, generator)
+    return [(voice, samples) for voice, samples in clips if len(samples) >= MIN_SECONDS * SAMPLE_RATE]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--renderings", type=int, default=2, help="espeak-ng voices for each run of words")
-    arguments = parser.parse_args()
-    target = DATA / "phrases"
-    if (target / "words.json").exists():
-        print(f"{target / 'words.json'} is there already.")
+def main(voices: Annotated[int, typer.Option(help="espeak-ng voices for each run of words")] = 2) -> None:
+    """Cuts words out of the training recordings, and synthesizes the new texts with espeak-ng."""
+    if is_written("words"):
+        print("data/phrases/words.json already exists.")
         return
-    rows, clips, place = [], [], 0
-
-    def keep(samples, text, language, voice):
-        nonlocal place
-        clips.append((samples * 32000).astype(np.int16))
-        rows.append({"start": place, "length": len(samples), "text": text, "language": language, "voice": voice})
-        place += len(samples)
-
-    jobs = transcripts(DATA / "root")
-    with multiprocessing.get_context("spawn").Pool(2, start_process) as pool:
-        for (_, _, language, voice), found in zip(
-            jobs, track(pool.imap(cut, jobs, 16), "Cutting words", len(jobs)), strict=True
-        ):
+    writer, recordings = ClipWriter(), transcripts(PACKAGES)
+    with multiprocessing.get_context("spawn").Pool(2, torch.set_num_threads, (1,)) as pool:
+        runs = track(pool.imap(cut, recordings, 16), "Cutting words", len(recordings))
+        for recording, found in zip(recordings, runs, strict=True):
             for text, samples in found:
-                keep(samples, text, language, voice)
-        humans = len(rows)
-        texts = [*dict.fromkeys((row["text"], row["language"], arguments.renderings) for row in rows)]
-        for (text, language, _), found in zip(
-            texts, track(pool.imap(render, texts, 16), "Rendering", len(texts)), strict=True
-        ):
+                writer.add(samples, text, recording.language, recording.voice)
+        humans = len(writer.records)
+        jobs = [*dict.fromkeys(SynthesisJob(record.text, record.language, voices) for record in writer.records)]
+        clips = track(pool.imap(synthesize, jobs, 16), "Synthesizing", len(jobs))
+        for job, found in zip(jobs, clips, strict=True):
             for voice, samples in found:
-                keep(samples, text, language, voice)
-    np.save(target / "words.npy", np.concatenate(clips))
-    (target / "words.json").write_text(json.dumps(rows))
-    print(f"{humans} runs of words cut out, {len(rows) - humans} renderings of {len(texts)} texts.")
+                writer.add(samples, job.text, job.language, voice)
+    writer.save("words")
+    print(f"{humans} runs of words cut out, {len(writer.records) - humans} synthesized clips of {len(jobs)} texts.")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,0 +1,106 @@
+"""Augmentation of training clips, (L,) float samples at 8 kHz.
+
+The order of the random draws is part of the recipe: another order makes other training data.
+"""
+
+import io
+
+import numpy as np
+import soundfile
+import torch
+from torchaudio.functional import add_noise
+
+from .audio import SAMPLE_RATE
+
+SPEED, PADDING, CUT, CLICK, BAND, ROOM, NOISE, CODEC, PAUSE = range(9)
+PROBABILITIES = (0.8, 0.5, 0.25, 0.15, 0.6, 0.25, 0.6, 0.3, 0.2)  # of the nine, in this order
+
+
+def augment(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Changes speed (with pitch and vocal tract), pauses, edges, channel, noise and codec at random; (L,) to (L',)."""
+    chosen = generator.random(len(PROBABILITIES)) < PROBABILITIES
+    if chosen[SPEED]:
+        samples = change_speed(samples, generator)
+    if chosen[PAUSE]:
+        samples = insert_pause(samples, generator)
+    samples = samples * generator.uniform(0.1, 1.0)
+    if chosen[PADDING]:  # as if trimmed too late at either end
+        samples = np.pad(samples, tuple((generator.uniform(0, 0.12, 2) * SAMPLE_RATE).astype(int)))
+    if chosen[CUT]:  # as if trimmed too early
+        first, last = (generator.uniform(0, 0.05, 2) * SAMPLE_RATE).astype(int)
+        samples = samples[min(first, len(samples) // 10) : len(samples) - min(last, len(samples) // 10)]
+    if chosen[CLICK]:
+        samples = add_click(samples, generator)
+    samples = apply_channel(samples, generator, chosen[BAND], chosen[ROOM])
+    if chosen[NOISE]:
+        samples = add_random_noise(samples, generator)
+    if chosen[CODEC]:
+        samples = encode_gsm(samples)
+    return samples.astype(np.float32)
+
+
+def change_speed(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Resamples at a speed that varies over the clip, since people do not stretch the same syllables."""
+    knots = 2 + len(samples) // (SAMPLE_RATE // 4)
+    speeds = generator.uniform(0.8, 1.25) * np.exp(0.12 * generator.standard_normal(knots))
+    speeds = np.interp(np.linspace(0, knots - 1, len(samples)), np.arange(knots), speeds)
+    times = np.cumsum(1 / speeds)  # of each sample, in samples of the result
+    return np.interp(np.arange(times[0], times[-1]), times, samples).astype(np.float32)
+
+
+def insert_pause(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Inserts 0.05 to 0.25 s of silence at the quietest frame of the middle; clips under 0.8 s stay as they are."""
+    size = SAMPLE_RATE // 50
+    power = np.square(samples[: len(samples) // size * size].reshape(-1, size)).sum(1)
+    if len(power) < 40:
+        return samples
+    middle = slice(len(power) // 5, -len(power) // 5)
+    position = (middle.start + power[middle].argmin()) * size + size // 2
+    return np.insert(samples, position, np.zeros(int(generator.uniform(0.05, 0.25) * SAMPLE_RATE), np.float32))
+
+
+def add_click(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Adds a decaying burst of noise to the start, as some telephone recordings have."""
+    length = min(len(samples), int(generator.uniform(0.02, 0.1) * SAMPLE_RATE))
+    click = generator.standard_normal(length) * np.exp(-np.linspace(0, 6, length))
+    samples = samples.copy()
+    samples[:length] += np.abs(samples).max() * generator.uniform(0.2, 1.0) * click
+    return samples
+
+
+def apply_channel(samples: np.ndarray, generator: np.random.Generator, band: bool, room: bool) -> np.ndarray:
+    """Filters with a random band and frequency response (`band`) and a random reverberation (`room`), in one FFT."""
+    if not (band or room):
+        return samples
+    length = -(-(len(samples) + SAMPLE_RATE // 4) // 256) * 256  # a multiple of 256: an FFT of prime length is slow
+    frequencies = np.fft.rfftfreq(length, 1 / SAMPLE_RATE)
+    spectrum = np.fft.rfft(samples, length)
+    if band:
+        low, high = generator.uniform(0, 350), generator.uniform(2500, 4000)
+        decibels = np.interp(frequencies, np.linspace(0, SAMPLE_RATE / 2, 7), generator.uniform(-8, 8, 7))
+        spectrum *= (frequencies >= low) & (frequencies <= high)
+        spectrum *= 10 ** (decibels / 20)
+    if room:
+        size = SAMPLE_RATE // 4
+        echoes = generator.standard_normal(size) * np.exp(-np.arange(size) / generator.uniform(100, 500))
+        echoes *= generator.uniform(0.1, 0.6) / np.sqrt(np.square(echoes).sum())
+        echoes[0] = 1.0
+        spectrum *= np.fft.rfft(echoes, length)
+    return np.fft.irfft(spectrum, length)[: len(samples)]
+
+
+def add_random_noise(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Adds white noise, or noise with more low frequencies, at a signal-to-noise ratio of 5 to 35 dB."""
+    noise = generator.standard_normal(len(samples))
+    if generator.random() < 0.5:
+        noise = np.cumsum(noise) - np.convolve(np.cumsum(noise), np.ones(64) / 64, "same")
+    signal_to_noise = torch.tensor(generator.uniform(5, 35), dtype=torch.float64)
+    return add_noise(torch.from_numpy(samples).double(), torch.from_numpy(noise), signal_to_noise).numpy()
+
+
+def encode_gsm(samples: np.ndarray) -> np.ndarray:
+    """Encodes as GSM 06.10, the codec of the telephone, and decodes again."""
+    file = io.BytesIO()
+    soundfile.write(file, samples / max(1.0, np.abs(samples).max()), SAMPLE_RATE, format="WAV", subtype="GSM610")
+    file.seek(0)
+    return soundfile.read(file, dtype="float32")[0][: len(samples)]
