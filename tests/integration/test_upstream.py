@@ -1,33 +1,28 @@
 """Transformers' own test mixins on our classes: those of this package, and those that a checkpoint ships.
 
-`make test-upstream` runs them. The mixins are not in Transformers' wheel: they come from the source distribution of the
-installed version, fetched once. PipelineTesterMixin is left out: it tests tiny models of the Hub, from a list that the
-source distribution lacks.
+`make test-upstream` runs them. helpers/upstream_tests.py fetches the mixins, and prints the folder that PYTHONPATH must
+name. pytest's import mode must not be importlib, which takes our folder `tests` for the package `tests` of the mixins.
+PipelineTesterMixin is left out: it tests tiny models of the Hub, from a list that the source distribution lacks.
 """
 
 import copy
-import importlib.metadata
 import os
-import subprocess
 import sys
-import tarfile
 import tempfile
 import types
 import unittest
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
-from helpers.models import tiny_config
 from transformers import dynamic_module_utils
 from transformers.models.auto import modeling_auto
 
 import modeling_audio_branch as package
+from helpers.models import tiny_config
 
 pytestmark = pytest.mark.upstream
 
-CACHE = Path(__file__).parents[1] / ".pytest_cache"
 BATCH, FRAMES = 3, 24
 ARCHITECTURES = {
     "Rotary": {},
@@ -40,32 +35,12 @@ ARCHITECTURES = {
 }
 
 
-def fetch_tests() -> Path:
-    """The folder that holds the `tests` of the installed Transformers."""
-    version = importlib.metadata.version("transformers")
-    folder = CACHE / f"transformers-{version}"
-    if not folder.exists():
-        CACHE.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "transformers"]
-            subprocess.run([*pip, "--dest", temporary, f"transformers=={version}"], check=True)
-            with tarfile.open(next(Path(temporary).glob("*.tar.gz"))) as archive:
-                members = [member for member in archive if "/tests/" in member.name]
-                archive.extractall(temporary, members, filter="data")
-            extracted = Path(temporary, folder.name)
-            # A regular package wins over our folder `tests`, which is none.
-            (extracted / "tests" / "__init__.py").touch()
-            extracted.rename(folder)
-    return folder
-
-
 def stand_in(name, **members):
-    """A module that the mixins import, but that the source distribution leaves out."""
+    """Puts a module into the place of one that the mixins import and the source distribution lacks."""
     sys.modules[name] = types.ModuleType(name)
     vars(sys.modules[name]).update(members)
 
 
-sys.path.insert(0, str(fetch_tests()))
 stand_in("tests.exporters.test_export", ExportTesterMixin=type("ExportTesterMixin", (), {}))
 stand_in("tests.generation.test_utils", GenerationTesterMixin=type("GenerationTesterMixin", (), {}))
 settings = {"return_dict": False, "output_hidden_states": True, "dtype": "float16", "problem_type": "regression"}
@@ -82,7 +57,7 @@ modeling_auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES["audio_branch"] = "Au
 
 
 def remote_classes():
-    """The package's classes as a checkpoint of them brings them along."""
+    """The package's classes, loaded from the code in a checkpoint."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = os.path.join(temporary, "audio_branch_tiny")  # the name that Transformers caches the code under
         package.AudioBranchForAudioClassification(tiny_config()).save_pretrained(folder)
@@ -98,7 +73,7 @@ def remote_classes():
 
 
 class ModelTester:
-    """What the mixins ask of a model: a tiny config and its inputs."""
+    """What the mixins need of a model: a tiny configuration and its inputs."""
 
     batch_size = BATCH
     is_training = True
