@@ -86,6 +86,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     Frames are log-mel frames, one per `hop_length` samples. Encoder frames are named so; there is one per
     `subsampling_factor` log-mel frames.
 
+    The settings of the log-mel spectrogram (`n_fft` to `normalize_deviation`) are those of [`LogMelSettings`].
+
     Args:
         feature_dim: Size of each segment feature.
         num_layers: Number of Conformer layers.
@@ -97,8 +99,6 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         dropout: Dropout probability everywhere it is used, in [0, 1).
         sample_rate: Sampling rate of the audio in Hz.
         n_mels: Mel bins.
-        n_fft, hop_length, win_length, preemphasis, mag_power, log_zero_guard_type, log_zero_guard_value, normalize,
-            normalize_mean, normalize_deviation: See [`LogMelSettings`].
         freeze_encoder: Build the model with its encoder frozen (see [`AudioBranchModel.freeze`]).
         encoder_config: Configuration (or its dictionary) of another Transformers model, which replaces our own encoder
             and front end. `d_model`, `num_layers` and `sample_rate` then follow it, `num_heads` counts heads of pooling
