@@ -72,7 +72,7 @@ def load_classifier(labels: list[str], settings: TrainingSettings) -> AudioBranc
         raise DataError(f"{name} can't be loaded: {' '.join(str(error).split())}") from error
     if config.encoder_config and settings.lora:
         raise DataError(
-            "--lora supports only Audio Branch's own encoder; for others, use peft with the module names in the README."
+            "--lora supports only Audio Branch's own encoder; for others, use peft as docs/fine-tuning.md shows."
         )
     if config.encoder_config and settings.spec_augment and settings.freeze_epochs < 0:
         raise DataError(

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from rich.console import Console
 
 from modeling_audio_branch.hub.errors import CardError, UploadError
-from modeling_audio_branch.hub.publish import run as publish
+from modeling_audio_branch.hub.push import push_checkpoint
 from recipes.emotion.cross_validation import cross_validate
 from recipes.emotion.data import load_recordings
 from recipes.emotion.recordings import DataError, Recording, drop_unusable
@@ -79,7 +79,8 @@ def main(
         if PartialState().is_main_process:
             report(output, CORPUS_NAMES.get(kind, Path(source).name), dataset_license, evaluation)
             if push:
-                publish(output / f"fold-{evaluation.folds[0]}", push, metrics=output / "results.json", license=license)
+                model = output / f"fold-{evaluation.folds[0]}"
+                push_checkpoint(model, push, metrics=output / "results.json", license=license)
     except (DataError, UploadError, CardError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
