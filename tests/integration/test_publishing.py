@@ -1,4 +1,4 @@
-"""Publishing in processes of their own: the repository's folder, and the way of the command to the Hub and back."""
+"""Publishing in processes of their own: the folder, the command to the Hub and back, and hub/clean_room_script.py."""
 
 import json
 import re

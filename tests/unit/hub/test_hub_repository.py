@@ -1,0 +1,40 @@
+"""The folder that becomes the repository: its licence, and what may be in it."""
+
+import importlib.metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from modeling_audio_branch.hub import repository
+from modeling_audio_branch.hub.errors import UploadError
+from modeling_audio_branch.hub.repository import check_allowlist, license_text
+
+
+def test_files_of_the_allowlist_are_listed_by_name(small):
+    (small / ".eval_results").mkdir()
+    (small / ".eval_results" / "audio_branch.yaml").touch()
+    (small / "model-00001-of-00002.safetensors").touch()
+    names = [".eval_results/audio_branch.yaml", "README.md", "config.json", "model-00001-of-00002.safetensors"]
+    assert check_allowlist(small) == [*names, "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["secrets.env", "pytorch_model.bin", "code/model.py", ".eval_results/x.py", "LICENSE"])
+def test_other_files_and_links_are_refused(name, small):
+    path = small / name
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to("/etc/hostname") if name == "LICENSE" else path.touch()
+    with pytest.raises(UploadError, match=f"{name} may not be published"):
+        check_allowlist(small)
+
+
+def test_the_licence_is_the_one_of_the_checkout_or_of_the_installed_package(tmp_path, monkeypatch):
+    checkout = (Path(__file__).parents[3] / "LICENSE").read_text()
+    assert license_text() == checkout
+    installed = tmp_path / "site-packages" / "modeling_audio_branch" / "hub" / "repository.py"
+    monkeypatch.setattr(repository, "__file__", str(installed))
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "LICENSE").write_text("of another package")
+    texts = {"licenses/LICENSE": "of the wheel"}
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=texts.get))
+    assert license_text() == "of the wheel"
