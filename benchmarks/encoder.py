@@ -114,7 +114,7 @@ def measure(name: str, peer_name: str, layers: int, repeats: int, device: str) -
 
 def difference(row: Row) -> str:
     if "window" in row.input:
-        return "the peer attends to all frames"
+        return "peer: full attention"
     return f"{row.cosine:.4f} ({row.cosine_least:.4f})" if row.variant == "int8" else f"{row.difference:.0e}"
 
 

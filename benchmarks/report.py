@@ -51,7 +51,7 @@ def report(title: str, rows: list, columns: dict, output: Path, **settings) -> N
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(column(row) for column in columns.values()))
-    Console(width=max(130, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)
     output.parent.mkdir(parents=True, exist_ok=True)
     results = {"title": title, **machine(), **settings, "results": [asdict(row) for row in rows]}
     output.write_text(json.dumps(results, indent=2))
