@@ -1,0 +1,38 @@
+"""Augmentation of training clips."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipes.phrases.audio import SAMPLE_RATE
+from recipes.phrases.augment import add_random_noise, augment, change_speed, insert_pause
+
+
+@given(st.integers(0, 10**6), st.integers(2400, 40000))
+def test_another_speed_keeps_the_order_and_a_pause_only_adds_silence(seed, length):
+    generator = np.random.default_rng(seed)
+    ramp = np.arange(1, length + 1, dtype=np.float32)
+    faster = change_speed(ramp, generator)
+    assert (np.diff(faster) > 0).all() and faster[-1] >= length - 3
+    paused = insert_pause(ramp, generator)
+    assert paused[paused > 0].tolist() == ramp.tolist()
+    assert 0.8 * SAMPLE_RATE > length or 0.05 * SAMPLE_RATE - 1 <= len(paused) - length <= 0.25 * SAMPLE_RATE
+
+
+@given(st.integers(0, 10**6), st.integers(2400, 20000))
+def test_augmented_clips_are_finite_and_keep_their_samples(seed, length):
+    generator = np.random.default_rng(seed)
+    clip = np.zeros(length, np.float32)
+    clip[length // 2] = 1.0
+    augmented = augment(clip, generator)
+    assert augmented.dtype == np.float32 and np.isfinite(augmented).all() and np.abs(augmented).max() > 0
+
+
+@pytest.mark.parametrize("seed", range(4))  # white noise and low noise
+def test_noise_is_5_to_35_decibels_below_the_clip(seed):
+    clip = np.sin(np.arange(8000) / 5)
+    noise = add_random_noise(clip, np.random.default_rng(seed)) - clip
+    assert 5 <= 10 * np.log10(np.square(clip).mean() / np.square(noise).mean()) <= 35
+    silence = np.zeros(8000, np.float32)
+    assert not add_random_noise(silence, np.random.default_rng(seed)).any()
