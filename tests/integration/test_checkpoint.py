@@ -1,4 +1,4 @@
-"""The checkpoint that ships: its weights, its card, its figures, and what it is for."""
+"""The checkpoint that ships: its weights, its card, its results, and what it is for."""
 
 import json
 import os
@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from ship_phrases import numbers_table, phrases_table
 from torch.nn import functional as F
 from transformers import AutoFeatureExtractor, AutoModel
 
-import hub_upload
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.hub.push import push_checkpoint
+from recipes.phrases.report import number_words_percent, number_words_table, retrieval_table
+from recipes.phrases.results import percent_to_json, read_results
+from recipes.phrases.ship import METHOD, render_card
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "checkpoints" / "phrases"
-SAID = ROOT / "examples" / "phrases"
+PHRASES = ROOT / "examples" / "phrases"
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +39,45 @@ def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
     assert "GNU GENERAL PUBLIC LICENSE\n                       Version 2" in (FOLDER / "LICENSE").read_text()
 
 
-def test_its_figures_are_those_that_were_measured():
+def test_the_documented_results_are_those_that_were_measured():
     results = json.loads((FOLDER / "results.json").read_text())
-    card, readme = (FOLDER / "README.md").read_text(), (ROOT / "README.md").read_text()
-    assert phrases_table(results["phrases"]) in card and numbers_table(results) in card
+    measured = read_results(FOLDER / "results.json")
+    card = (FOLDER / "README.md").read_text()
+    documented = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+    assert retrieval_table(measured.retrieval) in card and number_words_table(measured.number_words) in card
     for name, metric in results["metrics"].items():
         assert metric["low"] <= metric["value"] <= metric["high"]
         if "R@5" not in name:
-            assert f"{metric['value']:.1f} ({metric['low']:.1f} to {metric['high']:.1f})" in readme, name
+            assert f"{metric['value']:.1f} ({metric['low']:.1f} to {metric['high']:.1f})" in documented, name
+
+
+def test_the_results_are_read_and_written_as_they_are():
+    results = json.loads((FOLDER / "results.json").read_text())
+    measured = read_results(FOLDER / "results.json")
+    assert measured.to_json() == {name: results[name] for name in ("phrases", "number_words")}
+    pooled = percent_to_json(number_words_percent(measured.number_words, METHOD))
+    assert pooled == pytest.approx(results["metrics"]["number words"], abs=1e-4)
+
+
+def test_the_card_is_the_template_with_the_results(model):
+    card = (FOLDER / "README.md").read_text()
+    measured = read_results(FOLDER / "results.json")
+    poolings = card.split(number_words_table(measured.number_words) + "\n")[1].split("\nCommand: ")[0]
+    rendered = render_card(measured, poolings, model.num_parameters(), steps=1400, cosine=1.0)
+    assert rendered == card
 
 
 def test_it_finds_the_phrase_of_a_speaker_it_never_heard(model):
-    files = [SAID / f"{name}.flac" for name in ("carlo_marked_urgent", "paola_marked_urgent", "paola_leave_message")]
+    files = [PHRASES / f"{name}.flac" for name in ("carlo_marked_urgent", "paola_marked_urgent", "paola_leave_message")]
     features = F.normalize(model.encode(files, show_progress=False).segment_features, dim=-1)  # (3, 8, 512)
     same, other = (features[0] * features[1:]).sum(-1).mean(-1).tolist()
     assert same > other + 0.2
-    turned = (features[0] * features[1].flip(0)).sum(-1).mean().item()
-    assert same > turned + 0.2  # by the order of its segments
+    reversed_order = (features[0] * features[1].flip(0)).sum(-1).mean().item()
+    assert same > reversed_order + 0.2  # by the order of its segments
 
 
 def test_it_loads_through_the_auto_classes(model):
-    inputs = AutoFeatureExtractor.from_pretrained(FOLDER)(SAID / "paola_leave_message.flac", return_tensors="pt")
+    inputs = AutoFeatureExtractor.from_pretrained(FOLDER)(PHRASES / "paola_leave_message.flac", return_tensors="pt")
     with torch.no_grad():
         features = AutoModel.from_pretrained(FOLDER)(**inputs).segment_features
         expected = model(**inputs).segment_features
@@ -66,7 +86,7 @@ def test_it_loads_through_the_auto_classes(model):
 
 def test_the_repository_made_of_it_loads_where_the_package_is_not(tmp_path):
     metrics = FOLDER / "results.json"
-    hub_upload.run(FOLDER, "user/phrases", dry_run=tmp_path / "out", license="gpl-2.0", metrics=metrics)
+    push_checkpoint(FOLDER, "user/phrases", dry_run=tmp_path / "out", license="gpl-2.0", metrics=metrics)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Licence of the weights: gpl-2.0" in card and "R@1 it" in card
 
@@ -78,8 +98,8 @@ def test_the_picture_of_two_speakers_is_drawn(tmp_path):
     done = subprocess.run([*program, "--output", picture], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG") and "www.voip.ammdomus.it" in done.stdout
-    likeness = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("carlo")]
-    assert likeness[0] > likeness[1]
+    similarity = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("carlo")]
+    assert similarity[0] > similarity[1]
     for arguments, sentence in ((["a.wav"], "give three"), (["a.wav"] * 3, "a.wav")):
         done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
