@@ -98,7 +98,7 @@ def _exactness_measured(model: AudioBranchModel) -> str:
 
 def _exactness_known(model: AudioBranchModel) -> str:
     if not model.config.encoder_config:
-        return "independent of the batch: this encoder never reads padding"
+        return "independent of the batch: this encoder works on valid frames only"
     if model.encoder.is_padding_invariant:
         return "independent of the batch: this architecture ignores padding"
     return "not known to ignore padding; encode(..., same_length_batches=True) gives the features of the clip alone"

@@ -53,18 +53,18 @@ def plot_segment_similarity(
     widths, heights = [1, 6] * len(others), [1, 6]
     panels = figure.subplots(2, 2 * len(others), width_ratios=widths, height_ratios=heights)
     for column, matrix in enumerate(similarity):
-        corner, above, beside, square = panels[:, 2 * column : 2 * column + 2].flatten()
+        corner, above, left, square = panels[:, 2 * column : 2 * column + 2].flatten()
         wave = waves[column + 1]
         _draw_matrix(square, matrix)
         above.plot(wave, color=BLUE, linewidth=0.4)
-        beside.plot(waves[0], range(len(waves[0]), 0, -1), color=BLUE, linewidth=0.4)
+        left.plot(waves[0], range(len(waves[0]), 0, -1), color=BLUE, linewidth=0.4)
         above.set_xlim(0, len(wave))
-        beside.set_ylim(0, len(waves[0]))
-        for axes in (corner, above, beside):
+        left.set_ylim(0, len(waves[0]))
+        for axes in (corner, above, left):
             hide_frame(axes)
         title = f"{names[column + 1]}: {matrix.diagonal().mean():.2f} along the diagonal"
         above.set_title(title, loc="center", fontsize=11, weight="normal")
-        beside.set_ylabel(names[0], fontsize=10)
+        left.set_ylabel(names[0], fontsize=10)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""`audio-branch plot`, and what all commands share."""
+"""`audio-branch plot`, and the app that has the commands."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.cli import app, common
+from modeling_audio_branch.cli import app
 
 ROOT = Path(__file__).parents[3]
 
@@ -85,13 +85,3 @@ def test_bad_input_ends_in_one_sentence_on_stderr(tmp_path, clip, fault):
     named = {"no picture": picture, "no file": clip, "no audio": clip}.get(fault, model)
     assert len(done.stderr.splitlines()) == 1 and named.name in done.stderr
     assert not picture.is_file()
-
-
-@pytest.mark.parametrize("command", [("info",), ("plot", "clip.wav")])
-def test_an_installed_package_asks_for_the_model(tmp_path, monkeypatch, command):
-    monkeypatch.setattr(common, "CHECKOUT_CHECKPOINT", tmp_path / "none")
-    done = run(*command)
-    assert done.exit_code == 1
-    assert done.stderr == (
-        "No model was given, and the installed package has none; give a folder or a Hub repository.\n"
-    )
