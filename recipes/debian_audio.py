@@ -11,7 +11,7 @@ from rich.progress import track
 
 DATA = Path(__file__).parents[1] / "data"
 PACKAGES = DATA / "root"  # one folder for each unpacked package
-KAJONGG = "kajongg"  # the game's 42 tile names and calls, spoken by 4 people in each of 2 languages; GPL-2+
+KAJONGG = "kajongg"  # names of tiles and calls of the game, spoken by 4 people in each of 2 languages; GPL-2+
 
 
 def install(packages: list[str], root: Path) -> None:

@@ -62,7 +62,7 @@ def write_results(results: PhraseResults, method: str, path: Path) -> None:
 
 def main(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of checkpoints; the metrics are the first's")],
-    dtw: Annotated[bool, typer.Option(help="Also measure dynamic time warping, which takes longest")] = True,
+    dtw: Annotated[bool, typer.Option(help="Also measure dynamic time warping")] = True,
     output: Annotated[Path, typer.Option(help="File of the results")] = Path("outputs/phrases_results.json"),
 ) -> None:
     """Measures checkpoints on phrases and number words of speakers whom they never heard."""
