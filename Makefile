@@ -31,7 +31,7 @@ test: .venv/.ready  ## Run the tests
 test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
 	$(BIN)/pip install --quiet --editable '.[upstream]'
 	PYTHONPATH=$$($(BIN)/python tests/helpers/upstream_tests.py) AUDIO_BRANCH_UPSTREAM=1 \
-		PYTEST_ADDOPTS='-o addopts= -m upstream --import-mode=importlib -W ignore::pytest.PytestUnknownMarkWarning' \
+		PYTEST_ADDOPTS='-o addopts= -m upstream -W ignore::pytest.PytestUnknownMarkWarning' \
 		$(BIN)/python -m pytest tests/integration/test_upstream.py
 
 docs: .venv/.ready  ## Build the documentation strictly; writes outputs/site
