@@ -1,25 +1,20 @@
-"""Audio of any form to mono float32 samples at one sampling rate.
+"""A clip of any form (see `audio_batch`) to mono float32 samples at one sampling rate.
 
-A *clip* is a path, the bytes of an audio file, an array or tensor, a list of floats, an object with `get_all_samples()`
-like torchcodec's AudioDecoder, or a dict as `datasets` and `pipeline` make them: `{"array", "sampling_rate"}`,
-`{"raw", "sampling_rate"}`, `{"path"}` or `{"bytes"}`. A *batch* is a list of clips, a 1-D object array, or a bare 2-D
-array of shape (clips, samples). Inside a list or a dict, a 2-D array is one clip whose shorter axis is its
-channels.
-
-L samples.
+L samples, C channels.
 """
 
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from pathlib import Path
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 
+from .audio_batch import CLIPS, MAX_CHANNELS, is_file
 from .masks import length_mask
 
 try:  # needed for files only: arrays work without it
@@ -28,35 +23,16 @@ except ImportError:
     soundfile = None
 
 FULL_SCALE = {torch.int16: 2.0**15, torch.int32: 2.0**31}  # integer samples are divided by this
-MAX_CHANNELS = 32
-BLOCK_SECONDS = 30  # of a long file, read at a time
-
-
-def as_clips(audio: Any) -> tuple[list, bool]:
-    """The clips of `audio`, and whether it was a batch (rather than one clip)."""
-    if isinstance(audio, (list, tuple)):
-        if not audio:
-            raise ValueError("An empty list was given as audio; give at least one clip.")
-        if all(isinstance(sample, (int, float, np.number)) for sample in audio):
-            return [np.asarray(audio, dtype=np.float32)], False
-        return list(audio), True
-    if isinstance(audio, np.ndarray) and audio.dtype == object and audio.ndim == 1:
-        return list(audio), True
-    if isinstance(audio, (np.ndarray, torch.Tensor)) and audio.ndim == 2:
-        if audio.shape[1] <= MAX_CHANNELS < audio.shape[0]:
-            raise ValueError(
-                f"A bare array of shape {tuple(audio.shape)} would be {audio.shape[0]} clips of {audio.shape[1]} "
-                f"samples; for one clip of {audio.shape[1]} channels, put it in a list: [array]."
-            )
-        return list(audio), True
-    return [audio], False
+MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
+MAX_AMPLITUDE = 1e10  # the power of much larger samples overflows in float32
+BLOCK_SECONDS = 30  # of a file, read at a time
 
 
 def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, index: int | None = None) -> torch.Tensor:
     """Decodes, mixes down to mono (mean of the channels) and resamples one clip.
 
     Args:
-        clip: Any form of a clip (see the module).
+        clip: Any form of a clip (see `audio_batch`).
         target_rate: Sampling rate of the result in Hz.
         sampling_rate: Sampling rate in Hz of a clip that does not carry its own: an array, a tensor, a list of floats.
         index: Position in the batch, for error messages; None for a single clip.
@@ -67,19 +43,37 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
     Raises:
         ValueError, TypeError, FileNotFoundError: One sentence that names the clip and says what is allowed.
     """
-    where = "The clip" if index is None else f"Clip {index} of the batch"
+    where = clip_name(index)
     samples, rate = _decode(clip, sampling_rate, where)
     if rate is None:
         raise ValueError(
             f"{where} is an array without a sampling rate; pass sampling_rate= in Hz, or give a dict with 'array' and "
             f"'sampling_rate'."
         )
-    if rate != int(rate) or rate < 1:
-        raise ValueError(f"{where} has a sampling rate of {rate}; give a whole number of Hz, at least 1.")
+    check_rate(rate, where)
     samples = _to_float(_to_tensor(samples, where), where)
     samples = _mix_down(samples, where)
-    _check_finite(samples, where)
+    _check_samples(samples, where)
     return _resample(samples, int(rate), target_rate)
+
+
+def clip_name(index: int | None) -> str:
+    """How error messages call a clip: by its position in the batch, or as the only one."""
+    return "The clip" if index is None else f"Clip {index} of the batch"
+
+
+def check_rate(rate: Any, where: str) -> None:
+    """Raises a ValueError unless a sampling rate is a whole number of Hz in the allowed range."""
+    allowed = f"give a whole number of Hz from {MIN_RATE} to {MAX_RATE}"
+    number = isinstance(rate, (Real, np.number, torch.Tensor)) and np.size(rate) == 1 and not isinstance(rate, bool)
+    if not number or not math.isfinite(rate) or rate != int(rate) or rate > MAX_RATE:
+        raise ValueError(f"{where} has a sampling rate of {rate!s:.40}; {allowed}.")
+    if 4 <= rate <= MAX_RATE / 1000 and rate < MIN_RATE:
+        raise ValueError(
+            f"{where} has a sampling rate of {rate} Hz; {allowed}, such as {int(rate) * 1000} for {rate} kHz."
+        )
+    if rate < MIN_RATE:
+        raise ValueError(f"{where} has a sampling rate of {rate} Hz; {allowed}.")
 
 
 def pad_batch(
@@ -107,37 +101,70 @@ def pad_batch(
 def long_file(clip: Any, rate: int, seconds: float) -> Iterator[torch.Tensor] | None:
     """The samples of a file of this sampling rate (Hz) that is longer than `seconds`, block by block.
 
-    None for shorter files, for files of another rate, and for clips that are no files.
+    None for shorter files, for files of another rate, and for clips that are no files by name.
     """
     if soundfile is None or not isinstance(clip, (str, os.PathLike)):
         return None
     try:
-        info = soundfile.info(clip)
-    except (soundfile.SoundFileError, OSError, TypeError):
+        info = soundfile.info(os.fsencode(clip))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return None  # `load_audio` says what is wrong
     if info.samplerate != rate or info.frames <= seconds * rate:
         return None
-    return _blocks(clip, rate)
+    return _read_blocks(os.fsencode(clip), f"The clip ({os.fspath(clip)!r})")
 
 
-def _blocks(path, rate):
-    with soundfile.SoundFile(path) as file:
-        for block in file.blocks(BLOCK_SECONDS * rate, dtype="float32", always_2d=True):  # (L, channels)
-            samples = torch.from_numpy(block).mean(1)
-            _check_finite(samples, f"The clip ({os.fspath(path)!r})")
-            yield samples
+def _open(file):
+    """A sound file that is read from its start to its end without seeking.
+
+    soundfile seeks after every read of a seekable file. In an MP3, each seek loses the frames that the next one builds
+    on, so that samples after it are wrong.
+    """
+
+    class SequentialFile(soundfile.SoundFile):  # soundfile may be missing when this module is imported
+        def seekable(self):
+            return False
+
+    return SequentialFile(file)
+
+
+def _read_blocks(file, where):
+    """Mono samples (L,) of a file, block by block, up to its real end, which a damaged file has before its header's."""
+    try:
+        with _open(file) as audio:
+            check_rate(audio.samplerate, where)
+            is_empty = True
+            while len(block := audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)):  # (L, C)
+                samples = torch.from_numpy(block).mean(1)
+                _check_samples(samples, where)
+                is_empty = False
+                yield samples
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise ValueError(f"{where} can't be read as audio ({error}); give a wav, flac, ogg or mp3 file.") from error
+    if is_empty:
+        raise ValueError(f"{where} holds no samples; leave it out or give a file that does.")
+
+
+def check_exists(clip: Any, index: int | None = None) -> None:
+    """Raises a FileNotFoundError if a clip is the path of a file that is missing."""
+    if isinstance(clip, Mapping):
+        named = all(clip.get(key) is None for key in ("array", "raw", "bytes"))
+        clip = clip.get("path") if named else None
+    if isinstance(clip, (str, os.PathLike)) and not os.path.isfile(clip):
+        raise FileNotFoundError(
+            f"{clip_name(index)} ({os.fspath(clip)!r}) is not a file; give the path of a wav, flac, ogg or mp3 file."
+        )
 
 
 def _decode(clip, sampling_rate, where):
     """Samples in any container, and their sampling rate, None if it is unknown."""
-    if isinstance(clip, (str, os.PathLike)):
-        return _read_file(Path(clip), f"{where} ({os.fspath(clip)!r})")
-    if isinstance(clip, (bytes, bytearray)):
-        return _read_file(io.BytesIO(clip), f"{where} ({len(clip)} bytes)")
-    if isinstance(clip, dict):
+    if is_file(clip):
+        return _read_file(clip, where)
+    if isinstance(clip, Mapping):
         for key in ("array", "raw"):
             if clip.get(key) is not None:
-                return clip[key], clip.get("sampling_rate", sampling_rate)
+                rate = clip.get("sampling_rate")
+                return clip[key], sampling_rate if rate is None else rate
         for key in ("bytes", "path"):
             if clip.get(key) is not None:
                 return _decode(clip[key], None, where)
@@ -148,18 +175,35 @@ def _decode(clip, sampling_rate, where):
     return clip, sampling_rate
 
 
-def _read_file(file, where):
+def _read_file(clip, where):
     if soundfile is None:
         raise ImportError(f"{where} is a file, and reading it needs soundfile: pip install soundfile.")
-    if isinstance(file, Path) and not file.is_file():
-        raise FileNotFoundError(f"{where} is not a file; give the path of a wav, flac, ogg or mp3 file.")
-    try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)  # (L, channels)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise ValueError(f"{where} can't be read as audio ({error}); give a wav, flac, ogg or mp3 file.") from error
-    if not len(samples):
-        raise ValueError(f"{where} holds no samples; leave it out or give a file that does.")
-    return samples.mean(1), rate
+    if isinstance(clip, (str, os.PathLike)):
+        where = f"{where} ({os.fspath(clip)!r})"
+        if not os.path.isfile(clip):
+            raise FileNotFoundError(f"{where} is not a file; give the path of a wav, flac, ogg or mp3 file.")
+        file = os.fsencode(clip)
+    else:
+        data = _bytes_of(clip, where)
+        where = f"{where} ({len(data)} bytes)"
+        file = io.BytesIO(data)
+    samples = torch.cat(list(_read_blocks(file, where)))
+    if isinstance(file, io.BytesIO):
+        file.seek(0)
+    return samples, soundfile.info(file).samplerate
+
+
+def _bytes_of(clip, where):
+    """The bytes of a file in memory, or of an open one, which is left at the position where it was."""
+    if not hasattr(clip, "read"):
+        return bytes(clip)
+    position = clip.tell() if hasattr(clip, "tell") else None
+    data = clip.read()
+    if position is not None:
+        clip.seek(position)
+    if not isinstance(data, bytes):
+        raise TypeError(f'{where} is a file that is open as text; open it in binary mode ("rb").')
+    return data
 
 
 def _to_tensor(samples, where):
@@ -169,10 +213,7 @@ def _to_tensor(samples, where):
         array = np.asarray(samples)
         return torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"{where} is a {type(samples).__name__} that holds no samples; give a path, bytes, an array, a tensor, a "
-            f"dict or an AudioDecoder."
-        ) from error
+        raise TypeError(f"{where} is a {type(samples).__name__} that holds no samples; give {CLIPS}.") from error
 
 
 def _to_float(samples, where):
@@ -197,11 +238,18 @@ def _mix_down(samples, where):
     return samples.mean(channel_axis)
 
 
-def _check_finite(samples, where):
-    # A sum is faster than a test of each sample. It is not finite if a sample is not, or if it overflows.
-    if not math.isfinite(samples.sum().item()) and not torch.isfinite(samples).all():
-        bad = int((~torch.isfinite(samples)).sum())
+def _check_samples(samples, where):
+    if not len(samples):
+        return
+    lowest, highest = torch.aminmax(samples)  # NaN if any sample is
+    if -MAX_AMPLITUDE <= lowest.item() and highest.item() <= MAX_AMPLITUDE:
+        return
+    if bad := int((~torch.isfinite(samples)).sum()):
         raise ValueError(f"{where} has {bad} samples that are NaN or infinite; give finite samples.")
+    raise ValueError(
+        f"{where} has samples up to {samples.abs().max().item():.1e}; give samples of at most {MAX_AMPLITUDE:.0e}, "
+        f"usually in [-1, 1]."
+    )
 
 
 def _resample(samples, rate, target_rate):

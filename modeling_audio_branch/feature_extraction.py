@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 
-from .audio_input import as_clips, load_audio, pad_batch
+from .audio_batch import as_clips
+from .audio_input import load_audio, pad_batch
 from .configuration_audio_branch import LogMelSettings, log_mel_settings
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel

@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
-from .audio_input import as_clips
+from .audio_batch import as_clips
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
 from .encoding import OUTPUTS, iter_encode

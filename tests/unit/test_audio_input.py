@@ -1,6 +1,9 @@
 """Every form of audio gives the same samples, and audio that is not usable gives one sentence that names the clip."""
 
 import io
+import math
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +11,13 @@ import pytest
 import soundfile
 import torch
 from datasets import Audio, Dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from helpers.models import random_clips
-from modeling_audio_branch import AudioBranchFeatureExtractor
-from modeling_audio_branch.audio_input import as_clips, load_audio
+from modeling_audio_branch import AudioBranchFeatureExtractor, audio_input
+from modeling_audio_branch.audio_batch import as_clips
+from modeling_audio_branch.audio_input import load_audio, long_file
 
 RATE = 16000
 
@@ -183,3 +189,102 @@ def test_a_file_in_memory_equals_the_file(tmp_path, clip):
     path = tmp_path / "a.flac"
     path.write_bytes(buffer.getvalue())
     assert torch.equal(load_audio(buffer.getvalue(), RATE), load_audio(path, RATE))
+
+
+@pytest.mark.parametrize("format", ["wav", "flac", "ogg", "mp3"])
+@given(kept=st.floats(0.02, 1), flips=st.lists(st.tuples(st.floats(0.05, 1), st.integers(1, 255)), max_size=3))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_file_is_read_to_its_real_end_whole_and_block_by_block(format, kept, flips, tmp_path, monkeypatch):
+    """Every file that opens gives the samples that libsndfile decodes at once; no block is repeated."""
+    monkeypatch.setattr(audio_input, "BLOCK_SECONDS", 1)
+    tone = 0.3 * torch.sin(torch.arange(5 * RATE) ** 1.2 / 40)
+    data = bytearray(write(tmp_path / f"whole.{format}", tone).read_bytes())
+    for place, value in flips:
+        data[min(int(place * len(data)), len(data) - 1)] ^= value
+    path = tmp_path / f"damaged.{format}"
+    path.write_bytes(data[: int(kept * len(data))])
+    results = []
+    for read in (
+        lambda: torch.from_numpy(soundfile.read(path, dtype="float32", always_2d=True)[0]).mean(1),
+        lambda: load_audio(path, soundfile.info(path).samplerate),
+        lambda: torch.cat([*long_file(path, soundfile.info(path).samplerate, 0.0)]),
+    ):
+        try:
+            results.append(read())
+        except (ValueError, TypeError, soundfile.SoundFileError) as error:
+            assert "\n" not in str(error)
+            results.append(None)
+    decoded, whole, streamed = results
+    if decoded is None or not len(decoded) or not decoded.isfinite().all():
+        assert whole is None and streamed is None
+    elif whole is not None:  # a header may be damaged to a rate that is refused, or samples to huge ones
+        assert torch.equal(streamed, whole)
+        torch.testing.assert_close(whole, decoded, atol=1e-6, rtol=1e-5)
+    else:
+        assert streamed is None
+
+
+@pytest.mark.parametrize("form", ["path", "stream"])
+def test_a_truncated_long_file_names_itself(form, tmp_path):
+    path = write(tmp_path / "cut.flac", random_clips([5 * RATE])[0])
+    path.write_bytes(path.read_bytes()[:-20000])
+    with pytest.raises(ValueError, match=r"The clip \('.*cut.flac'\) can't be read as audio"):
+        load_audio(path, RATE) if form == "path" else list(long_file(path, RATE, 1))
+
+
+@pytest.mark.parametrize(
+    "rate", [1, 8, 9, 15, 16, 48, 999, 1_000_001, 999_999_937, math.nan, math.inf, [16000], "x", True]
+)
+def test_a_sampling_rate_that_is_none_is_refused_wherever_it_comes_from(rate, tmp_path):
+    sentence = f"The clip has a sampling rate of {rate}".replace("[", r"\[").replace("]", r"\]")
+    for form in (np.zeros(4000), {"array": np.zeros(4000)}):
+        with pytest.raises(ValueError, match=f"{sentence}.*give a whole number of Hz from 1000 to 1000000"):
+            load_audio(form, RATE, rate)
+    with pytest.raises(ValueError, match=sentence):
+        load_audio({"array": np.zeros(4000), "sampling_rate": rate}, RATE)
+
+
+@pytest.mark.parametrize("kilohertz", [8, 16, 22, 44, 48])
+def test_kilohertz_in_place_of_hertz_are_noticed(kilohertz):
+    with pytest.raises(ValueError, match=f"such as {kilohertz}000 for {kilohertz} kHz"):
+        load_audio(np.zeros(4000), RATE, kilohertz)
+
+
+@pytest.mark.parametrize("rate", [1, 999_999_937])
+def test_an_impossible_rate_in_the_header_of_a_file_is_refused_before_anything_is_resampled(rate, tmp_path):
+    data = bytearray(write(tmp_path / "a.wav", np.zeros(400)).read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path = tmp_path / "b.wav"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"\('.*b.wav'\) has a sampling rate of {rate}"):
+        load_audio(path, RATE)
+
+
+def test_the_rate_given_beside_a_dict_without_one_counts():
+    clip = {"array": np.zeros(8000), "sampling_rate": None}
+    assert len(load_audio(clip, RATE, 8000)) == 16000
+    assert len(load_audio({"array": np.zeros(8000), "sampling_rate": 16000}, RATE, 8000)) == 8000
+
+
+@pytest.mark.parametrize("size", [1e11, 1e19, 3e38])
+def test_samples_whose_power_would_overflow_are_refused(size):
+    with pytest.raises(ValueError, match="has samples up to .*; give samples of at most 1e.10"):
+        load_audio(np.array([0.0, -size]), RATE, RATE)
+
+
+@given(st.floats(1e-30, 1e10))
+def test_samples_of_every_allowed_size_give_finite_features(size):
+    clip = size * random_clips([4000])[0].numpy()
+    assert np.isfinite(AudioBranchFeatureExtractor()(clip, sampling_rate=RATE)["input_features"][0]).all()
+
+
+def test_a_file_name_that_is_no_utf_8_is_read_and_named(tmp_path):
+    name = os.path.join(os.fsencode(tmp_path), b"caf\xe9.wav")
+    path = os.fsdecode(name)
+    write(tmp_path / "a.wav", random_clips([4000])[0]).rename(path)
+    assert torch.equal(load_audio(path, RATE), load_audio(Path(path), RATE))
+    assert len(torch.cat([*long_file(path, RATE, 0.1)])) == 4000
+    Path(path).write_bytes(b"no audio")
+    with pytest.raises(ValueError, match="can't be read as audio") as raised:
+        load_audio(path, RATE)
+    str(raised.value).encode()  # it can be printed
