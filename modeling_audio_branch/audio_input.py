@@ -25,6 +25,7 @@ except ImportError:
 FULL_SCALE = {torch.int16: 2.0**15, torch.int32: 2.0**31}  # integer samples are divided by this
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MAX_AMPLITUDE = 1e10  # the power of much larger samples overflows in float32
+UNKNOWN_FRAMES = 2**62  # libsndfile counts at least as many if a file does not tell its length
 BLOCK_SECONDS = 30  # of a file, read at a time
 
 
@@ -133,15 +134,18 @@ def _read_blocks(file, where):
     try:
         with _open(file) as audio:
             check_rate(audio.samplerate, where)
-            is_empty = True
+            num_samples, promised = 0, audio.frames
+            is_exact = audio.format == "FLAC" and promised < UNKNOWN_FRAMES  # other formats estimate or correct it
             while len(block := audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)):  # (L, C)
                 samples = torch.from_numpy(block).mean(1)
                 _check_samples(samples, where)
-                is_empty = False
+                num_samples += len(samples)
                 yield samples
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise ValueError(f"{where} can't be read as audio ({error}); give a wav, flac, ogg or mp3 file.") from error
-    if is_empty:
+    if is_exact and num_samples < promised:
+        raise ValueError(f"{where} is cut off or damaged after {num_samples} of {promised} samples; give a whole file.")
+    if not num_samples:
         raise ValueError(f"{where} holds no samples; leave it out or give a file that does.")
 
 

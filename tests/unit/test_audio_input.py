@@ -228,7 +228,7 @@ def test_a_damaged_file_is_read_to_its_real_end_whole_and_block_by_block(format,
 def test_a_truncated_long_file_names_itself(form, tmp_path):
     path = write(tmp_path / "cut.flac", random_clips([5 * RATE])[0])
     path.write_bytes(path.read_bytes()[:-20000])
-    with pytest.raises(ValueError, match=r"The clip \('.*cut.flac'\) can't be read as audio"):
+    with pytest.raises(ValueError, match=r"The clip \('.*cut.flac'\) (can't be read as audio|is cut off or damaged)"):
         load_audio(path, RATE) if form == "path" else list(long_file(path, RATE, 1))
 
 
