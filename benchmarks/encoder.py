@@ -12,7 +12,6 @@ similarity of their frames: the mean (and the least). "Of GEMM rate" is the rate
 frames), ours and the peer's, divided by the rate of a large matrix product on this machine: 1 is the upper limit.
 """
 
-import copy
 import functools
 import warnings
 from collections.abc import Iterator
@@ -25,7 +24,6 @@ from rich.progress import track
 from torch import nn
 
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.layers import Linear
 
 from .inputs import BATCHES, batch_of_features
 from .measuring import Speed, compare, count_kernels, gemm_flops_per_second, useful_flops
@@ -58,28 +56,12 @@ class Row:
     kernels: Kernels | None = None
 
 
-def quantized(model: AudioBranchModel) -> AudioBranchModel:
-    """A copy with all linear layers in int8 and activations quantized dynamically."""
-    from torch.ao.nn.quantized.dynamic import Linear as DynamicLinear
-    from torch.ao.quantization import default_dynamic_qconfig
-
-    model = copy.deepcopy(model)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, Linear):
-                plain = nn.Linear(child.in_features, child.out_features, child.bias is not None)
-                plain.load_state_dict(child.state_dict())
-                plain.qconfig = default_dynamic_qconfig
-                setattr(module, name, DynamicLinear.from_float(plain))
-    return model
-
-
 def variants(model: AudioBranchModel, on_cpu: bool) -> Iterator[tuple[str, nn.Module]]:
     """The encoder in each variant, one after the other, since the model itself is prepared for inference."""
     yield "as it is", model.encoder
     if on_cpu:
-        yield "prepared", model.prepare_for_inference().encoder
-        yield "int8", quantized(model).encoder
+        yield "prepared", model.prepare_for_inference(measure=False).encoder
+        yield "int8", model.quantize().encoder
     else:
         yield "compiled", torch.compile(model.encoder, mode="reduce-overhead")  # with CUDA graphs
 

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .layers import Linear
 from .positions import apply_rotary, relative_shift
 
 QUERY_BLOCK = 128  # queries that attend at a time where frames are packed: memory grows with the length, not its square
@@ -51,14 +50,14 @@ class ConformerAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.position_embedding = config.position_embedding
         self.rel_key_cache = None  # see _relative_key
-        self.qkv_proj = Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
-        self.o_proj = Linear(config.d_model, config.d_model, bias=config.use_bias)
+        self.qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
+        self.o_proj = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
         if self.position_embedding == "relative":
-            self.relative_k_proj = Linear(config.d_model, config.d_model, bias=False)
+            self.relative_k_proj = nn.Linear(config.d_model, config.d_model, bias=False)
             self.bias_u = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
             self.bias_v = nn.Parameter(torch.empty(self.num_heads, self.head_dim))
         if config.global_attention == "separate":
-            self.global_qkv_proj = Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
+            self.global_qkv_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=config.use_bias)
 
     def init_parameters(self):
         if self.position_embedding == "relative":

@@ -99,7 +99,7 @@ def pad_batch(
     return waveform, length_mask(torch.tensor([len(wave) for wave in waves], device=device), length)
 
 
-def long_file(clip: Any, rate: int, seconds: float) -> Iterator[torch.Tensor] | None:
+def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) -> Iterator[torch.Tensor] | None:
     """The samples of a file of this sampling rate (Hz) that is longer than `seconds`, block by block.
 
     None for shorter files, for files of another rate, and for clips that are no files by name.
@@ -112,7 +112,7 @@ def long_file(clip: Any, rate: int, seconds: float) -> Iterator[torch.Tensor] | 
         return None  # `load_audio` says what is wrong
     if info.samplerate != rate or info.frames <= seconds * rate:
         return None
-    return _read_blocks(os.fsencode(clip), f"The clip ({os.fspath(clip)!r})")
+    return _read_blocks(os.fsencode(clip), f"{clip_name(index)} ({os.fspath(clip)!r})")
 
 
 def _open(file):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .attention import QUERY_BLOCK, ConformerAttention
-from .layers import Linear, MaskedBatchNorm
+from .layers import DepthwiseConv, MaskedBatchNorm
 from .masks import is_tracing
 from .packing import Packing, pack_with_gaps
 from .positions import compute_position_embeddings
@@ -26,8 +26,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.linear1 = Linear(config.d_model, config.ff_expansion_factor * config.d_model, bias=config.use_bias)
-        self.linear2 = Linear(config.ff_expansion_factor * config.d_model, config.d_model, bias=config.use_bias)
+        self.linear1 = nn.Linear(config.d_model, config.ff_expansion_factor * config.d_model, bias=config.use_bias)
+        self.linear2 = nn.Linear(config.ff_expansion_factor * config.d_model, config.d_model, bias=config.use_bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
@@ -47,39 +47,30 @@ class ConvolutionModule(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.pointwise1 = Linear(config.d_model, 2 * config.d_model, bias=config.use_bias)
+        self.pointwise1 = nn.Linear(config.d_model, 2 * config.d_model, bias=config.use_bias)
         self.context = config.conv_context or [config.conv_kernel_size // 2] * 2  # frames before and after
-        self.depthwise = nn.Conv1d(
+        self.depthwise = DepthwiseConv(
             config.d_model, config.d_model, config.conv_kernel_size, groups=config.d_model, bias=config.use_bias
         )
         self.norm = MaskedBatchNorm(config.d_model) if config.conv_norm == "batch" else nn.LayerNorm(config.d_model)
-        self.pointwise2 = Linear(config.d_model, config.d_model, bias=config.use_bias)
+        self.pointwise2 = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
 
     def forward(self, hidden_states, frame_mask=None, packing=None):
         before, after = self.context
+        folded = self.norm(None) if isinstance(self.norm, MaskedBatchNorm) and not self.norm.training else None
         hidden_states = F.glu(self.pointwise1(hidden_states))
         # The depthwise convolution looks sideways in time: everything outside the clip must be zero.
         if packing is None:
             hidden_states = F.pad(hidden_states * frame_mask.unsqueeze(-1), (0, 0, before, after))
-            hidden_states = self._convolve(hidden_states)
+            hidden_states = self.depthwise(hidden_states, folded)
         else:
-            row = self._convolve(packing.scatter_with_gaps(hidden_states, before, after))
+            row = self.depthwise(packing.scatter_with_gaps(hidden_states, before, after), folded)
             hidden_states = packing.gather(row, before, after)
         if isinstance(self.norm, nn.LayerNorm):
             hidden_states = self.norm(hidden_states)
-        elif self.norm.training:  # in eval mode it is folded into the convolution
+        elif folded is None:
             hidden_states = self.norm(hidden_states, frame_mask)
         return self.pointwise2(F.silu(hidden_states, inplace=not hidden_states.requires_grad))
-
-    def _convolve(self, hidden_states):
-        """(B, T + before + after, D) to (B, T, D). As an image of height 1 with channels last, which is the fastest."""
-        weight, bias = self.depthwise.weight, self.depthwise.bias
-        if isinstance(self.norm, MaskedBatchNorm) and not self.norm.training:
-            weight, bias = self.norm.fold_into(weight, bias)
-        image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), in memory (B, 1, T, D)
-        weight = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        convolved = F.conv2d(image, weight, bias, groups=self.depthwise.groups)
-        return convolved.squeeze(2).transpose(1, 2)
 
 
 class ConformerLayer(GradientCheckpointingLayer):

@@ -1,9 +1,24 @@
 """Pipelines of Audio Branch, shipped with every checkpoint. They decode and resample audio of any form."""
 
+from types import GeneratorType
+
+from torch.utils.data import Dataset
 from transformers import AudioClassificationPipeline, Pipeline
 
+from .audio_batch import as_clips
 
-class AudioSegmentEmbeddingPipeline(Pipeline):
+
+class AnyAudioPipeline:
+    """A pipeline that tells one clip from a batch as `encode` does: a list of numbers is one clip."""
+
+    def __call__(self, audio, **kwargs):
+        if not isinstance(audio, (GeneratorType, Dataset)):  # these are read clip by clip
+            clips, is_batch = as_clips(audio)
+            audio = clips if is_batch else clips[0]
+        return super().__call__(audio, **kwargs)
+
+
+class AudioSegmentEmbeddingPipeline(AnyAudioPipeline, Pipeline):
     """`pipeline("audio-segment-embedding", model=repo, trust_remote_code=True)(clip)`.
 
     Gives, as numpy arrays, `segment_features` (S, feature_dim), `segment_times` (S, 2) in seconds, `segment_mask` (S,)
@@ -40,7 +55,7 @@ class AudioFeatureExtractionPipeline(AudioSegmentEmbeddingPipeline):
         return features if return_tensors else features.tolist()
 
 
-class AudioBranchClassificationPipeline(AudioClassificationPipeline):
+class AudioBranchClassificationPipeline(AnyAudioPipeline, AudioClassificationPipeline):
     """`pipeline("audio-classification", ...)` as in Transformers, for every form of audio and without ffmpeg."""
 
     def _sanitize_parameters(self, sampling_rate=None, **kwargs):

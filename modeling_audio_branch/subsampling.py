@@ -6,23 +6,11 @@ B batch, T log-mel frames, T' encoder frames, M mel bins, C channels, D d_model.
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import initialization as init
 
-from .layers import Linear
+from .layers import ChannelsLastConv
 from .masks import is_tracing
 
 SUBSAMPLING_CHUNK_FRAMES = 256  # log-mel frames; their convolutions fit in a CPU's cache: 5 times as fast as 2400
-
-
-class InputLinear(Linear):
-    """The linear layer that makes encoder frames. Its bias starts random.
-
-    No frame may be exactly 0 where the input is (silence, SpecAugment): there the slope of a LayerNorm is 1 /
-    sqrt(1e-5), and the gradient through a few layers overflows.
-    """
-
-    def init_parameters(self):
-        init.normal_(self.bias, std=0.5)
 
 
 class Subsampling(nn.Module):
@@ -39,18 +27,22 @@ class Subsampling(nn.Module):
         num_bins = config.n_mels
         self.factor = config.subsampling_factor
         self.causal = config.causal_subsampling
+        padding = 0 if self.causal else 1  # a causal convolution is padded beforehand, on the left only
         self.stages = nn.ModuleList()
         for stage in range(self.factor.bit_length() - 1):
             if stage == 0:
-                convolutions = [nn.Conv2d(1, channels, 3, stride=2)]
+                convolutions = [ChannelsLastConv(1, channels, 3, stride=2, padding=padding)]
             elif config.subsampling == "striding":
-                convolutions = [nn.Conv2d(channels, channels, 3, stride=2)]
+                convolutions = [ChannelsLastConv(channels, channels, 3, stride=2, padding=padding)]
             else:
-                depthwise = nn.Conv2d(channels, channels, 3, stride=2, groups=channels)
-                convolutions = [depthwise, nn.Conv2d(channels, channels, 1)]
+                depthwise = ChannelsLastConv(channels, channels, 3, stride=2, padding=padding, groups=channels)
+                convolutions = [depthwise, ChannelsLastConv(channels, channels, 1)]
             self.stages.append(nn.Sequential(*convolutions))
             num_bins = num_bins // 2 + 1 if self.causal else (num_bins + 1) // 2
-        self.linear = InputLinear(channels * num_bins if self.stages else num_bins, config.d_model)
+        self.linear = nn.Linear(channels * num_bins if self.stages else num_bins, config.d_model)
+        # No frame may be exactly 0 where the input is (silence, SpecAugment): there the slope of a LayerNorm is
+        # 1 / sqrt(1e-5), and the gradient through a few layers overflows. `_init_weights` reads this.
+        self.linear.initial_bias_std = 0.5
         self.dropout = nn.Dropout(config.dropout)
         self.scale = config.d_model**0.5 if config.scale_input else 1.0
 
@@ -105,16 +97,6 @@ class Subsampling(nn.Module):
                 hidden_states = hidden_states * frame_mask[:, None, :, None]
             if self.causal:
                 hidden_states = F.pad(hidden_states, (2, 1, 2, 1))
-            for convolution in stage:
-                weight = convolution.weight.contiguous(memory_format=torch.channels_last)
-                if convolution.kernel_size == (1, 1):
-                    rows = F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), convolution.bias)
-                    hidden_states = rows.permute(0, 3, 1, 2)
-                else:
-                    padding = 0 if self.causal else 1
-                    hidden_states = F.conv2d(
-                        hidden_states, weight, convolution.bias, convolution.stride, padding, groups=convolution.groups
-                    )
-            hidden_states = hidden_states.relu_()  # (B, C, T / 2, M / 2)
+            hidden_states = stage(hidden_states).relu_()  # (B, C, T / 2, M / 2)
             frame_mask = self._halve(frame_mask)
         return hidden_states.transpose(1, 2).flatten(2)

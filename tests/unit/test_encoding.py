@@ -1,10 +1,13 @@
 """`encode`: any form of audio, long files, the order of the input, progress."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import example, given, settings
+from accelerate import cpu_offload
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers.models import make_model, random_clips, tiny_config
@@ -67,7 +70,7 @@ def test_encode_takes_files_and_resamples(model, tmp_path):
     assert from_file.segment_times[-1, 1] == 1.0
 
 
-def test_encode_leaves_the_mode_as_it_was_even_after_an_error(model):
+def test_encode_leaves_the_mode_as_it_is_even_after_an_error(model):
     model.train()
     model.encode(random_clips([4000]), sampling_rate=RATE)
     assert model.training
@@ -82,3 +85,87 @@ def test_encode_shows_progress_when_asked(model, capsys):
     assert "Encoding: 100%" in capsys.readouterr().err
     model.encode(random_clips([4000, 5000, 6000]), sampling_rate=RATE, batch_size=1, show_progress=False)
     assert "Encoding" not in capsys.readouterr().err
+
+
+def test_a_missing_file_is_noticed_before_anything_is_encoded(model, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", random_clips([4000])[0].numpy(), RATE)
+    monkeypatch.setattr(encoding, "load_audio", lambda *_: pytest.fail("something was decoded"))
+    for missing in (tmp_path / "missing.wav", {"path": "missing.wav", "bytes": None}):
+        with pytest.raises(FileNotFoundError, match=r"Clip 3 of the batch \('.*missing.wav'\) is not a file"):
+            model.encode([tmp_path / "a.wav"] * 3 + [missing])
+
+
+@given(bad=st.sets(st.integers(0, 5)), kind=st.sampled_from(["missing", "text", "nan", "None", "no rate"]))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_clips_that_can_not_be_read_are_skipped_and_named_on_demand(model, bad, kind, tmp_path):
+    (tmp_path / "text.wav").write_text("this is no audio")
+    sentence, form = {
+        "missing": ("is not a file", tmp_path / "missing.wav"),
+        "text": ("can't be read as audio", tmp_path / "text.wav"),
+        "nan": ("NaN or infinite", {"array": np.full(99, np.nan), "sampling_rate": RATE}),
+        "None": ("is a NoneType", {"array": [None], "sampling_rate": RATE}),
+        "no rate": ("without a sampling rate", np.zeros(400)),
+    }[kind]
+    if kind == "None":
+        sentence, form = "it needs 'array'", {"array": None}
+    clips = [
+        {"array": clip.numpy(), "sampling_rate": RATE} for clip in random_clips([4000, 900, 6000, 800, 7000, 3000])
+    ]
+    expected = model.encode(clips)
+    given_clips = [form if index in bad else clip for index, clip in enumerate(clips)]
+    got = model.encode(given_clips, on_error="skip", batch_size=2)
+    assert got.errors.keys() == bad
+    for index, error in got.errors.items():
+        assert f"Clip {index} of the batch" in error and sentence in error and "\n" not in error
+        assert not got.segment_features[index].any() and not got.segment_mask[index].any()
+    kept = [index for index in range(6) if index not in bad]
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name][kept], value[kept], atol=1e-5, rtol=0)
+    if bad:
+        with pytest.raises((ValueError, FileNotFoundError), match=f"Clip {min(bad)} of the batch"):
+            model.encode(given_clips)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"batch_size": "8"}, "batch_size='8' was given; give a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size=0 was given"),
+        ({"batch_size": True}, "batch_size=True was given"),
+        ({"batch_size": 2.0}, "batch_size=2.0 was given"),
+        ({"on_error": "ignore"}, "on_error='ignore' was given; give 'raise' or 'skip'"),
+    ],
+)
+def test_wrong_arguments_of_encode_are_one_sentence(model, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        model.encode(np.zeros(4000), RATE, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", "partly"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_threads_encode_at_a_time_and_the_model_stays_as_it_is(mode, prepared):
+    config = tiny_config(conv_norm="batch", dropout=0.5, position_embedding="relative", apply_spec_augment=True)
+    model = make_model(AudioBranchModel, config)
+    clips = [clip.numpy() for clip in random_clips([4000, 9000, 2000, 7000])]
+    expected = model.encode(clips, sampling_rate=RATE).segment_features
+    if prepared:
+        model.prepare_for_inference(measure=False)
+    model.train(mode == "train")
+    if mode == "partly":
+        model.encoder.layers[0].train()
+    modes = [module.training for module in model.modules()]
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    with ThreadPoolExecutor(4) as threads:
+        results = [*threads.map(lambda _: model.encode(clips, sampling_rate=RATE).segment_features, range(16))]
+    for result in results:
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+    assert [module.training for module in model.modules()] == modes
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_wrapped_model_in_training_mode_is_refused_in_one_sentence():
+    model = cpu_offload(make_model(AudioBranchModel, tiny_config()))
+    model.encode(np.zeros(4000), RATE)
+    with pytest.raises(ValueError, match="is wrapped .*; call model.eval\\(\\) first"):
+        model.train().encode(np.zeros(4000), RATE)

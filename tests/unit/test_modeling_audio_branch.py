@@ -142,3 +142,30 @@ def test_attentions_are_given_when_asked_and_are_distributions(pooling_type, att
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
         assert (weights.sum((1, 2)) > 0).int().equal(output.attention_mask)
     torch.testing.assert_close(output.segment_features, plain.segment_features, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("problem_type", PROBLEMS)
+@pytest.mark.parametrize("single", [False, True])
+def test_the_classifier_encodes_any_audio_with_logits_and_probabilities(problem_type, single, tmp_path):
+    labels = 1 if problem_type == "regression" else 3
+    config = tiny_config(num_labels=labels, problem_type=problem_type, subsampling_factor=4)
+    model = make_model(AudioBranchForAudioClassification, config)
+    clips = random_clips([4000, 9000])
+    audio = clips[1].numpy() if single else [clip.numpy() for clip in clips]
+    encoded = model.encode(audio, sampling_rate=16000)
+    with torch.no_grad():
+        expected = torch.cat([model(clip[None]).logits for clip in clips])
+    expected = expected[1] if single else expected
+    torch.testing.assert_close(encoded.logits, expected, atol=1e-5, rtol=0)
+    if problem_type == "regression":
+        assert encoded.probabilities is None
+    elif problem_type == "multi_label_classification":
+        torch.testing.assert_close(encoded.probabilities, expected.sigmoid(), atol=1e-5, rtol=0)
+    else:
+        torch.testing.assert_close(encoded.probabilities.sum(-1), torch.ones(expected.shape[:-1]))
+    features = model.audio_branch.encode(audio, sampling_rate=16000).segment_features
+    assert torch.equal(encoded.segment_features, features)
+    skipped = model.encode([tmp_path / "missing.wav", clips[0].numpy()], sampling_rate=16000, on_error="skip")
+    assert skipped.logits[0].isnan().all() and skipped.logits[1].isfinite().all() and skipped.errors.keys() == {0}
+    alone = model.encode(tmp_path / "missing.wav", on_error="skip")
+    assert alone.logits.isnan().all() and alone.logits.shape == (labels,)

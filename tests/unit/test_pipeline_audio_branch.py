@@ -1,5 +1,7 @@
 """The pipelines equal the model for every form of audio."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 import soundfile
@@ -69,3 +71,24 @@ def test_the_package_registers_its_pipeline_for_model_objects(checkpoints):
     extractor = AudioBranchFeatureExtractor.from_pretrained(checkpoints[0])
     embed = pipeline("audio-segment-embedding", model=model, feature_extractor=extractor)
     assert embed(np.zeros(4000), sampling_rate=RATE)["segment_features"].shape == (4, 12)
+
+
+@pytest.mark.parametrize("task", ["audio-segment-embedding", "feature-extraction", "audio-classification"])
+def test_a_list_of_numbers_is_one_clip_and_other_containers_are_batches(checkpoints, task):
+    folder = checkpoints[task == "audio-classification"]
+    run = pipeline(task, model=folder, trust_remote_code=True, device="cpu")
+    clips = [clip.numpy() for clip in random_clips([4000, 4000, 4000])]
+    expected = [run(clip, sampling_rate=RATE) for clip in clips]
+
+    def assert_same(got, wanted):
+        np.testing.assert_equal(repr(got), repr(wanted))
+
+    assert_same(run(clips[0].tolist(), sampling_rate=RATE), expected[0])
+    for batch in (clips, tuple(clips), np.stack(clips), torch.from_numpy(np.stack(clips)), deque(clips)):
+        assert_same([*run(batch, sampling_rate=RATE)], expected)
+    assert_same([*run(iter(clips), sampling_rate=RATE)], expected)
+    assert_same([*run((clip for clip in clips), sampling_rate=RATE)], expected)
+    with pytest.raises(ValueError, match="An empty list was given as audio"):
+        run([])
+    with pytest.raises(ValueError, match="such as 16000 for 16 kHz"):
+        run(clips[0], sampling_rate=16)
