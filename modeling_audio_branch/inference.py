@@ -18,8 +18,8 @@ class InferenceMixin:
     def prepare_for_inference(self, measure: bool = True):
         """Sorts the weights of our own encoder once for all calls without gradients, which is faster on some CPUs.
 
-        One clip of 3 s is up to 1.7 times as fast with AVX-512, and hardly faster with AVX2. The sorted weights take as
-        much memory again. The outputs are equal up to rounding. After a change of the weights they are sorted in every
+        One clip of 3 s is up to 1.7 times as fast with AVX-512, and hardly faster on some CPUs with AVX2. The sorted
+        weights take as much memory again. The outputs are equal up to rounding. After a change of the weights they are sorted in every
         call again (see [`PrepackedLinear`] for how a change is noticed).
 
         Args:

@@ -169,3 +169,8 @@ def test_the_classifier_encodes_any_audio_with_logits_and_probabilities(problem_
     assert skipped.logits[0].isnan().all() and skipped.logits[1].isfinite().all() and skipped.errors.keys() == {0}
     alone = model.encode(tmp_path / "missing.wav", on_error="skip")
     assert alone.logits.isnan().all() and alone.logits.shape == (labels,)
+
+
+def test_tensor_parallel_loading_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match="tp_plan is not supported: .*; use device_map instead"):
+        AudioBranchModel.from_pretrained(tmp_path, tp_plan="auto")
