@@ -19,8 +19,8 @@ class InferenceMixin:
         """Sorts the weights of our own encoder once for all calls without gradients, which is faster on some CPUs.
 
         One clip of 3 s is up to 1.7 times as fast with AVX-512, and hardly faster on some CPUs with AVX2. The sorted
-        weights take as much memory again. The outputs are equal up to rounding. After a change of the weights they are sorted in every
-        call again (see [`PrepackedLinear`] for how a change is noticed).
+        weights take as much memory again. The outputs are equal up to rounding. After a change of the weights they are
+        sorted in every call again (see [`PrepackedLinear`] for how a change is noticed).
 
         Args:
             measure: First measure for 50 ms whether it is faster here; if not, say so and leave the model as it is.
