@@ -83,7 +83,7 @@ def iter_encode(
             else:
                 waves[i] = wave_or_frames
         for batch in _batches(waves, batch_size, same_length_batches):
-            padded = pad_batch([waves[i] for i in batch], device=_input_device(model))
+            padded = pad_batch([waves[i] for i in batch], device=input_device(model))
             yield from map(EncodedClip, batch, _forward(model, *padded))
 
 
@@ -122,7 +122,7 @@ def stack_clips(encoded: Iterable[EncodedClip], config) -> tuple[dict[str, torch
     return outputs, {clip.index: clip.error for clip in clips if clip.error is not None}
 
 
-def _input_device(model):
+def input_device(model) -> torch.device:
     """Where the inputs go: an offloaded model has its weights on the meta device, and moves its inputs by itself."""
     return torch.device("cpu") if model.device.type == "meta" else model.device
 

@@ -22,7 +22,7 @@ from .attention import ConformerAttention
 from .audio_batch import as_clips
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
-from .encoding import iter_encode, stack_clips
+from .encoding import input_device, iter_encode, stack_clips
 from .freezing import FreezingMixin
 from .front_end import make_front_end
 from .inference import InferenceMixin
@@ -366,18 +366,16 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
         They are NaN for a clip that was skipped. A regressor gives no probabilities.
         """
         output = self.audio_branch.encode(audio, sampling_rate, **kwargs)
-        weight = self.classifier.weight
         with torch.no_grad():
-            device = "cpu" if weight.is_meta else weight.device
-            logits = self.classifier(output.pooler_output.to(device, self.dtype)).float().cpu()
+            logits = self.classifier(output.pooler_output.to(input_device(self), self.dtype)).float().cpu()
         for index in output.errors or ():
             logits[index if logits.ndim == 2 else ...] = torch.nan
-        output.logits = logits
+        probabilities = None
         if self.config.problem_type == "multi_label_classification":
-            output.probabilities = logits.sigmoid()
+            probabilities = logits.sigmoid()
         elif self.config.problem_type != "regression" and self.config.num_labels > 1:
-            output.probabilities = logits.softmax(-1)
-        return output
+            probabilities = logits.softmax(-1)
+        return AudioBranchOutput(**output, logits=logits, probabilities=probabilities)
 
 
 AudioBranchModel.register_for_auto_class("AutoModel")

@@ -163,6 +163,10 @@ def test_the_classifier_encodes_any_audio_with_logits_and_probabilities(problem_
         torch.testing.assert_close(encoded.probabilities, expected.sigmoid(), atol=1e-5, rtol=0)
     else:
         torch.testing.assert_close(encoded.probabilities.sum(-1), torch.ones(expected.shape[:-1]))
+    assert ("probabilities" in encoded) == (problem_type != "regression") and "logits" in encoded
+    if problem_type != "regression":
+        int8 = model.quantize().encode(audio, sampling_rate=16000)
+        assert (int8.probabilities - encoded.probabilities).abs().max() < 0.2
     features = model.audio_branch.encode(audio, sampling_rate=16000).segment_features
     assert torch.equal(encoded.segment_features, features)
     skipped = model.encode([tmp_path / "missing.wav", clips[0].numpy()], sampling_rate=16000, on_error="skip")
