@@ -18,9 +18,17 @@ def push(
     tag: Annotated[str | None, typer.Option(help="Tag for the commit, such as v1.0.0.")] = None,
     pr: Annotated[bool, typer.Option("--pr", help="Open a pull request.")] = False,
     dry_run: Annotated[Path | None, typer.Option(help="Write the repository here, and send nothing.")] = None,
-    metrics: Annotated[Path | None, typer.Option(help="results.json of an evaluation, for the card.")] = None,
-    license: Annotated[str, typer.Option(help="Licence of the weights, as the Hub names it.")] = "apache-2.0",
-    language: Annotated[list[str] | None, typer.Option(help="Language code, such as en; may be repeated.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="results.json of an evaluation, for the card; by default the folder's.")
+    ] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="Licence of the weights, as the Hub names it; by default the folder's, else apache-2.0."),
+    ] = None,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Language code, such as en; may be repeated; by default those of the folder's README.md."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Publish a checkpoint on the Hugging Face Hub, and load it back in a clean process."""

@@ -2,7 +2,11 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
 
 from modeling_audio_branch import (
     AudioBranchConfig,
@@ -17,8 +21,8 @@ CLASSES = {each.__name__: each for each in (AudioBranchModel, AudioBranchForAudi
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json")
 CODE = re.compile(r"[a-z_0-9]+\.py")
 NAMED_FILES = (
-    *("config.json", "preprocessor_config.json", "README.md", "LICENSE", "requirements.txt", "golden.safetensors"),
-    ".gitattributes",
+    *("config.json", "preprocessor_config.json", "README.md", "LICENSE", "LICENSE-CODE", "results.json"),
+    *("requirements.txt", "golden.safetensors", ".gitattributes"),
 )
 # The files of a checkpoint that are read, or written anew for the upload.
 CHECKPOINT_FILES = re.compile("|".join([*map(re.escape, NAMED_FILES), WEIGHTS.pattern, CODE.pattern]))
@@ -28,7 +32,7 @@ TRAINING_FILES = re.compile(
         [
             *(r"checkpoint-\d+", "training", "runs", "logs", r"\.git", r"\.cache", "__pycache__", r"\.eval_results"),
             *(r"training_args\.bin", r"optimizer\.(pt|bin)", r"(scheduler|scaler)\.pt", r"rng_state(_\d+)?\.pth"),
-            *(r"trainer_state\.json", r"(\w+_)?results\.json"),
+            *(r"trainer_state\.json", r"\w+_results\.json"),
         ]
     )
 )
@@ -90,6 +94,45 @@ def load_checkpoint(folder: Path):
         listed = "; ".join(f"{kind.replace('_', ' ')}: {', '.join(keys[:5])}" for kind, keys in problems.items())
         raise UploadError(f"{folder} has weights that do not fit its config.json ({listed}); save the model again.")
     return model.eval(), extractor
+
+
+def copy_weights(source: Path, target: Path) -> torch.dtype:
+    """Writes the weights of one checkpoint folder into another as they are stored, in place of the weights there.
+
+    Saving the loaded model would write its weights in the dtype in which it computes. Only the tensors and the names of
+    the files are taken over, no text that a file may hold besides.
+
+    Returns:
+        The dtype of most of the numbers.
+
+    Raises:
+        UploadError: The index of the weights is wrong.
+    """
+    for path in [*target.glob("model*.safetensors"), *target.glob("model.safetensors.index.json")]:
+        path.unlink()
+    counts, total = Counter(), 0
+    weight_map = _weight_map(source)
+    for name in dict.fromkeys(weight_map.values()):
+        tensors = load_file(source / name)
+        save_file(tensors, target / name, metadata={"format": "pt"})
+        for tensor in tensors.values():
+            counts[tensor.dtype] += tensor.numel()
+            total += tensor.nbytes
+    if len({*weight_map.values()}) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    return counts.most_common(1)[0][0]
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    """The file of each weight, as from_pretrained finds it: a single file has precedence over an index."""
+    if (folder / "model.safetensors").is_file():
+        return {"": "model.safetensors"}
+    path = folder / "model.safetensors.index.json"
+    weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    if not all(WEIGHTS.fullmatch(name) and (folder / name).is_file() for name in weight_map.values()):
+        raise UploadError(f"{path} names files that are not weights of this folder; save the model again.")
+    return weight_map
 
 
 def _model_class(path: Path) -> type:

@@ -1,10 +1,10 @@
 """Loads a repository in a clean process, where Audio Branch is not importable, and compares its output."""
 
+import io
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from huggingface_hub import get_token
 
 from .errors import UploadError
 from .snippet import usage_snippet
+from .writing import temporary_folder
 
 SCRIPT = Path(__file__).with_name("clean_room_script.py")
 # The clean process inherits the environment without these: the package's path, the token, and every cache.
@@ -57,7 +58,8 @@ def verify_in_clean_process(
         "is_classifier": expected.is_classifier,
         "snippet": usage_snippet(repository, revision),
     }
-    with tempfile.TemporaryDirectory(prefix="clean_room") as folder:
+    with temporary_folder("clean_room") as temporary:
+        folder = str(temporary)
         for name, seconds in (("one.wav", 2.0), ("two.wav", 3.5)):  # the snippet's clips
             _write_wav(Path(folder) / name, seconds)
         done = subprocess.run(
@@ -95,4 +97,6 @@ def _clean_environment(folder: str, is_local: bool, private: bool) -> dict[str, 
 
 def _write_wav(path: Path, seconds: float) -> None:
     samples = 0.1 * torch.randn(int(16000 * seconds), generator=torch.Generator().manual_seed(0))
-    soundfile.write(path, samples.numpy(), 16000)
+    with io.BytesIO() as file:  # soundfile's own errors of the disk don't say what is wrong
+        soundfile.write(file, samples.numpy(), 16000, format="WAV")
+        path.write_bytes(file.getvalue())

@@ -2,6 +2,8 @@
 
 from huggingface_hub.errors import HfHubHTTPError
 
+from .writing import disk_problem
+
 # A server that answers with an error, and a server that does not answer. huggingface_hub 1 uses httpx, 2 uses httpx2.
 NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)
 CONFLICTS = (409, 412)  # HTTP status codes
@@ -17,6 +19,8 @@ class CardError(ValueError):
 
 def explain(error: Exception, repo_id: str) -> str:
     """Describes an error of the Hub or of the network in one sentence that never contains the token."""
+    if problem := disk_problem(error):
+        return f"The disk of this machine cannot be written ({problem}); free some space, or set TMPDIR and HF_HOME."
     while isinstance(error, RuntimeError) and error.__cause__ is not None:  # wraps what happened to a large file
         error = error.__cause__
     status = getattr(getattr(error, "response", None), "status_code", None)

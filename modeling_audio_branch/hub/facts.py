@@ -20,7 +20,8 @@ class ModelFacts:
     encoder: str  # model type of the encoder, in words
     frames_per_second: float
     parameters: int
-    dtype: str
+    dtype: str  # in which the model computes
+    stored_dtype: str  # of most numbers in its files
     padding_gap: float  # largest difference between a clip's features alone and in a padded batch
     tolerance: float
     versions: dict[str, str]
@@ -48,8 +49,10 @@ def golden_output(model) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in golden.items()}
 
 
-def measure(model, repo_id: str, golden: dict[str, torch.Tensor]) -> ModelFacts:
-    """Measures what the card states about a model."""
+def measure(
+    model, repo_id: str, golden: dict[str, torch.Tensor], stored_dtype: torch.dtype | None = None
+) -> ModelFacts:
+    """Measures what the card states about a model. By default its weights are stored as they are in memory."""
     is_half = model.dtype in (torch.float16, torch.bfloat16)
     return ModelFacts(
         config=model.config,
@@ -59,6 +62,7 @@ def measure(model, repo_id: str, golden: dict[str, torch.Tensor]) -> ModelFacts:
         frames_per_second=_frames_per_second(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(model.dtype).removeprefix("torch."),
+        stored_dtype=str(stored_dtype or model.dtype).removeprefix("torch."),
         padding_gap=_padding_gap(model, golden),
         tolerance=HALF_TOLERANCE if is_half else FLOAT32_TOLERANCE,
         versions={

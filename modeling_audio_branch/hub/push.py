@@ -7,7 +7,8 @@ asks; it sends all of it as one commit; then it loads the published commit in th
 
 import shutil
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -21,12 +22,15 @@ from .card import Statements
 from .checkpoint import check_checkpoint, load_checkpoint
 from .clean_room import Expectation
 from .errors import NETWORK_ERRORS, UploadError, explain
+from .folder_card import read_card
+from .licensing import weights_license
 from .publish import changes, publish
-from .repository import assemble
+from .repository import assemble, license_text
 from .results import read_results
 from .snippet import usage_snippet, with_output
 from .target import Target, check_names, check_target, visibility
 from .text import check_readable
+from .writing import DiskError, new_folder, temporary_folder
 
 console = Console()
 
@@ -40,7 +44,7 @@ def push_checkpoint(
     pr: bool = False,
     dry_run: Path | None = None,
     metrics: Path | None = None,
-    license: str = "apache-2.0",
+    license: str | None = None,
     language: list[str] | None = None,
     yes: bool = False,
 ) -> None:
@@ -53,19 +57,19 @@ def push_checkpoint(
     _check_options(repo_id, license, language or [], revision, tag, pr)
     if dry_run is not None:
         _check_new_folder(dry_run, checkpoint)
-    statements = Statements(license, language or [], None if metrics is None else read_results(metrics), tag)
     left_out = check_checkpoint(checkpoint)
+    statements = _read_statements(checkpoint, metrics, license, language or [], tag, yes)
     api = HfApi()
     target = Target(repo_id) if dry_run else check_target(api, repo_id, revision, tag, pr, private)
-    with tempfile.TemporaryDirectory(prefix="hub_upload") as temporary:
-        folder = Path(temporary) / "repository"
+    with _disk_errors_in_a_sentence(), temporary_folder("hub_upload") as temporary:
+        folder = temporary / "repository"
         expected = _load_and_assemble(checkpoint, folder, repo_id, statements)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
         if dry_run is not None:
             _write_dry_run(folder, dry_run, target)
             return
-        _confirm(api, folder, target, license, yes)
+        _confirm(api, folder, target, statements.license.name, yes)
         commit, pr_url = publish(api, folder, target)
         _verify_and_tag(api, target, commit, expected)
     console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}", markup=False)
@@ -74,8 +78,16 @@ def push_checkpoint(
     console.print(pinned, markup=False, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def _disk_errors_in_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except DiskError as error:
+        raise UploadError(str(error)) from error
+
+
 def _check_options(
-    repo_id: str, license: str, language: list[str], revision: str | None, tag: str | None, pr: bool
+    repo_id: str, license: str | None, language: list[str], revision: str | None, tag: str | None, pr: bool
 ) -> None:
     check_readable(**{"repo-id": repo_id, "license": license, "revision": revision, "tag": tag})
     for each in language:
@@ -93,20 +105,38 @@ def _check_new_folder(folder: Path, checkpoint: Path) -> None:
         raise UploadError(f"--dry-run {folder} is in the checkpoint; give a folder elsewhere.")
 
 
+def _read_statements(
+    checkpoint: Path, metrics: Path | None, license: str | None, language: list[str], tag: str | None, yes: bool
+) -> Statements:
+    """What the options and the checkpoint folder state. Asks if --license contradicts the folder."""
+
+    def may_change(question: str) -> bool:
+        if yes:
+            console.print(f"{question} Yes (--yes).", markup=False)
+        return yes or (sys.stdin.isatty() and typer.confirm(question))
+
+    card = read_card(checkpoint / "README.md")
+    own = checkpoint / "results.json"
+    results_file = own if own.is_file() else None
+    results = read_results(metrics or own) if metrics or results_file else None
+    if metrics and results_file and results != read_results(own):
+        raise UploadError(f"--metrics {metrics} has other results than {own}; leave --metrics out, or move {own} away.")
+    weights = weights_license(checkpoint, card.metadata, license_text(), license, may_change)
+    return Statements(weights, language, results, results_file, tag, card)
+
+
 def _load_and_assemble(checkpoint: Path, folder: Path, repo_id: str, statements: Statements) -> Expectation:
     with console.status("Loading the checkpoint"):
         model, extractor = load_checkpoint(checkpoint)
     if not (checkpoint / "preprocessor_config.json").is_file():
         console.print("No preprocessor_config.json: the feature extractor is made from the model.")
     with console.status("Assembling the repository, and loading it in a fresh process"):
-        return assemble(model, extractor, folder, repo_id, statements)
+        return assemble(checkpoint, model, extractor, folder, repo_id, statements)
 
 
 def _write_dry_run(folder: Path, dry_run: Path, target: Target) -> None:
-    try:
+    with new_folder(dry_run):
         shutil.copytree(folder, dry_run, dirs_exist_ok=True)
-    except OSError as error:
-        raise UploadError(f"--dry-run {dry_run} cannot be written ({error.strerror}).") from error
     title = f"{dry_run}: written, and loaded in a fresh process; nothing was sent"
     _show(folder, changes(folder, target), title)
 

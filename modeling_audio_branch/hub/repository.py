@@ -2,25 +2,38 @@
 
 import importlib.metadata
 import re
+import shutil
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from . import clean_room
 from .card import Statements, eval_results_yaml, task_of, write_card
-from .checkpoint import CHECKPOINT_FILES
+from .checkpoint import CHECKPOINT_FILES, copy_weights
 from .clean_room import Expectation
 from .errors import UploadError
 from .facts import golden_output, measure
+from .licensing import write_licenses
 from .snippet import usage_snippet, with_output
 
 REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", "safetensors", "soundfile>=0.13"]
 UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
-ALLOWED = ["safetensors weights", "the configurations", "the model's code", "the card", "LICENSE", "requirements.txt"]
+ALLOWED = [
+    *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
+    "requirements.txt",
+]
 
 
-def assemble(model, extractor, folder: Path, repo_id: str, statements: Statements) -> Expectation:
+def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, statements: Statements) -> Expectation:
     """Writes the repository to an empty folder and verifies it in a clean process.
+
+    Args:
+        checkpoint: The folder with the weights, which are published as they are stored.
+        model: The model in that folder.
+        extractor: Its feature extractor.
+        folder: Where to write.
+        repo_id: USER/NAME on the Hub, for the card.
+        statements: What the publisher and the checkpoint folder state.
 
     Returns:
         What the published repository must give, too.
@@ -30,15 +43,18 @@ def assemble(model, extractor, folder: Path, repo_id: str, statements: Statement
     """
     model.save_pretrained(folder)
     extractor.save_pretrained(folder)
+    stored_dtype = copy_weights(checkpoint, folder)
     golden = golden_output(model)
     for name, value in golden.items():
         if not value.isfinite().all() or not value.any():
             raise UploadError(f"The model gives {name} that are all 0 or not finite; train it, or repair its weights.")
-    facts = measure(model, repo_id, golden)
+    facts = measure(model, repo_id, golden, stored_dtype)
     expected = Expectation(folder / "golden.safetensors", facts.tolerance, facts.is_classifier)
     save_file(golden, expected.golden, metadata={"tolerance": str(facts.tolerance)})
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
-    (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
+    write_licenses(folder, statements.license, license_text())
+    if statements.results_file is not None:
+        shutil.copyfile(statements.results_file, folder / "results.json")
     expected.printed = clean_room.verify_in_clean_process(str(folder), None, expected)
     card = write_card(facts, statements, with_output(usage_snippet(repo_id), expected.printed))
     (folder / "README.md").write_text(card, encoding="utf-8")

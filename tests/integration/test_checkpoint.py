@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoFeatureExtractor, AutoModel
 
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.hub.folder_card import read_card
 from modeling_audio_branch.hub.push import push_checkpoint
 from recipes.phrases.report import number_words_percent, number_words_table, retrieval_table
 from recipes.phrases.results import percent_to_json, read_results
@@ -89,6 +92,47 @@ def test_the_repository_made_of_it_loads_where_the_package_is_not(tmp_path):
     push_checkpoint(FOLDER, "user/phrases", dry_run=tmp_path / "out", license="gpl-2.0", metrics=metrics)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Licence of the weights: gpl-2.0" in card and "R@1 it" in card
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The repository that a dry run makes of the checkpoint, without any other option."""
+    folder = tmp_path_factory.mktemp("published") / "out"
+    push_checkpoint(FOLDER, "user/phrases", dry_run=folder)
+    return folder
+
+
+def test_publishing_keeps_the_weights_results_languages_and_licence(published):
+    had, sent = (load_file(folder / "model.safetensors") for folder in (FOLDER, published))
+    assert had.keys() == sent.keys()
+    assert all(had[name].dtype == sent[name].dtype and torch.equal(had[name], sent[name]) for name in had)
+    assert (published / "model.safetensors").stat().st_size < 8e6
+    assert (published / "results.json").read_bytes() == (FOLDER / "results.json").read_bytes()
+    assert (published / "LICENSE").read_bytes() == (FOLDER / "LICENSE").read_bytes()
+    assert (published / "LICENSE-CODE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    data = ModelCard.load(published / "README.md").data
+    assert data.language == ["cs", "nl", "ro", "ru", "fr", "es", "bg"] and data.license == "gpl-2.0"
+    measured = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert measured["R@1 it"] == json.loads((FOLDER / "results.json").read_text())["metrics"]["R@1 it"]["value"]
+
+
+def test_publishing_keeps_the_cards_own_words_and_adds_the_verified_snippet(published):
+    own, card = read_card(FOLDER / "README.md"), read_card(published / "README.md")
+    titles = [section.title for section in card.sections]
+    assert own.sections and card.intro == own.intro
+    for section in own.sections:
+        assert section.is_generated or section in card.sections
+    assert len(titles) == len({*titles}) and {"Results", "How it was made", "Licences", "Limits"} <= {*titles}
+    text = (published / "README.md").read_text()
+    assert "There are none" not in text and "not evaluated" not in text and 'checkpoints/phrases")' not in text
+    assert 'repo = "user/phrases"' in text and "print(out.segment_features.shape)  # torch.Size([2, 8, 512])" in text
+    assert "stored as float16, computed with in float32" in text
+
+
+def test_publishing_what_was_published_changes_nothing(published, tmp_path):
+    push_checkpoint(published, "user/phrases", dry_run=tmp_path / "again")
+    for path in published.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_the_picture_of_two_speakers_is_drawn(tmp_path):

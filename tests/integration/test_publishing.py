@@ -93,7 +93,8 @@ def test_a_dry_run_writes_what_the_hub_needs_and_nothing_else(dry_run):
     assert not names & {"training_args.bin", "nemo.py", "card.py", "clean_room_script.py"}
     shipped = {path.name for path in (ROOT / "modeling_audio_branch").glob("[a-z]*.py")}
     assert {name for name in names if name.endswith(".py")} <= shipped
-    assert (dry_run / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert (dry_run / "LICENSE-CODE").read_text() == (ROOT / "LICENSE").read_text()
+    assert "under the licence cc-by-nc-sa-4.0" in (dry_run / "LICENSE").read_text()
 
 
 def test_the_weights_are_sent_bit_for_bit(dry_run, classifier):

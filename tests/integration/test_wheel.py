@@ -168,7 +168,8 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
         commands["plot"] += ["--model", str(CHECKPOINT)]
 
     run(installed.parent / "audio-branch", *push, cwd=elsewhere, **offline(elsewhere))
-    assert (pushed / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert (pushed / "LICENSE").read_bytes() == (CHECKPOINT / "LICENSE").read_bytes()
+    assert (pushed / "LICENSE-CODE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert "USER/NAME" in (pushed / "README.md").read_text(encoding="utf-8")
     output = run(
         installed,

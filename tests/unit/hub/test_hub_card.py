@@ -1,11 +1,16 @@
-"""The card of a model without results, and what it says about padding."""
+"""The card: without results, about padding, and with the folder's own words, results, languages and licence."""
+
+import json
+import shutil
 
 import pytest
 import torch
 from huggingface_hub import ModelCard
 from transformers import Wav2Vec2Config
 
+from helpers.publishing import RESULTS
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
+from modeling_audio_branch.hub.errors import CardError
 from modeling_audio_branch.hub.push import push_checkpoint
 
 
@@ -31,3 +36,48 @@ def test_the_card_says_whether_the_encoder_looks_at_the_padding(norm, tmp_path, 
     assert ("`model.encode(clips, same_length_batches=True)`" in card) == (norm == "group")
     assert ("don't depend on what else is in the batch" in card) == (norm == "layer")
     assert "50 encoder frames" in card and "→ wav2vec2 →" in card
+
+
+@pytest.fixture
+def own_words(checkpoint, tmp_path):
+    """A checkpoint with a card, languages, a licence and results of its own."""
+    folder = tmp_path / "own"
+    shutil.copytree(checkpoint, folder)
+    metadata = "license: cc-by-4.0\nlanguage: [no, de]\ntags: [mine]\nthumbnail: a.png\nbase_model: a/b\n"
+    text = "# Mine\n\nMy words.\n\n## How it was made\n\nBy hand.\n"
+    (folder / "README.md").write_text(f"---\n{metadata}---\n{text}", encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(RESULTS | {"base_model": "c/d", "confusion": [[1]]}))
+    return folder
+
+
+def test_the_folders_metadata_and_words_are_kept(own_words, tmp_path, no_clean_room):
+    push_checkpoint(own_words, "alice/tiny", dry_run=tmp_path / "out")
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    data = card.data.to_dict()
+    assert data["license"] == "cc-by-4.0" and data["language"] == ["no", "de"] and data["base_model"] == "a/b"
+    assert data["thumbnail"] == "a.png" and data["tags"][0] == "mine" and "custom_code" in data["tags"]
+    assert data["library_name"] == "transformers" and data["metrics"] == ["unweighted_accuracy"]
+    assert "# Mine\n\nMy words." in card.text and "## How it was made\n\nBy hand." in card.text
+    assert "| unweighted accuracy | 0.71 |" in card.text and "not evaluated" not in card.text
+    assert (tmp_path / "out" / "results.json").read_bytes() == (own_words / "results.json").read_bytes()
+
+
+def test_options_have_precedence_over_the_folder(own_words, tmp_path, no_clean_room):
+    push_checkpoint(own_words, "alice/tiny", dry_run=tmp_path / "out", language=["en"], license="mit", yes=True)
+    data = ModelCard.load(tmp_path / "out" / "README.md").data
+    assert data.language == ["en"] and data.license == "mit"
+
+
+def test_own_words_without_results_get_no_section_that_says_there_are_none(own_words, tmp_path, no_clean_room):
+    (own_words / "results.json").unlink()
+    push_checkpoint(own_words, "alice/tiny", dry_run=tmp_path / "out")
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "## Results" not in text and "## Training data" not in text and "## Licences" in text
+
+
+def test_metadata_that_the_hub_could_not_read_is_refused(own_words, tmp_path, no_clean_room):
+    (own_words / "results.json").unlink()
+    (own_words / "README.md").write_text("---\nmodel-index: [1]\n---\n# Mine\n")
+    with pytest.raises(CardError, match="metadata of the folder's README.md is wrong") as error:
+        push_checkpoint(own_words, "alice/tiny", dry_run=tmp_path / "out")
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()

@@ -30,6 +30,8 @@ def wrapped(error):
         (HubError(500), "answered with an error (500)"),
         (wrapped(wrapped(HubError(403))), "may not write to alice/tiny"),
         (ValueError("line 1\n  line 2"), "does not accept the card's metadata (line 1 line 2)"),
+        (OSError(28, "hf_secret"), "The disk of this machine cannot be written (No space left on device)"),
+        (wrapped(RuntimeError("hf_secret (os error 28)")), "The disk of this machine cannot be written"),
         (ConnectionError("hf_secret"), "connection to the Hub was lost (ConnectionError)"),
     ],
 )

@@ -1,10 +1,15 @@
 """The whole command in this process, mostly without its clean processes: branches, tags, repetition, refusals."""
 
 import json
+import os
+import shutil
+import sys
+import tempfile
 
 import pytest
 import torch
 
+from helpers.full_disk import full_disk
 from helpers.loopback_hub import Fault
 from helpers.models import make_model, tiny_config
 from helpers.publishing import RESULTS, save_checkpoint
@@ -109,3 +114,74 @@ def test_card_fields_that_are_no_text_are_refused(checkpoint, tmp_path):
     with pytest.raises(CardError, match="not UTF-8"):
         push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "out", metrics=tmp_path / "results.json")
     assert not (tmp_path / "out").exists()
+
+
+def test_results_that_contradict_those_of_the_folder_are_refused(checkpoint, tmp_path, no_clean_room):
+    folder, other = tmp_path / "folder", tmp_path / "other.json"
+    shutil.copytree(checkpoint, folder)
+    for path in (folder / "results.json", other):
+        path.write_text(json.dumps(RESULTS))
+    push_checkpoint(folder, "alice/tiny", dry_run=tmp_path / "out", metrics=other)
+    other.write_text(json.dumps(RESULTS | {"folds": 5}))
+    with pytest.raises(UploadError, match="has other results than .*results.json; leave --metrics out, or move"):
+        push_checkpoint(folder, "alice/tiny", dry_run=tmp_path / "other", metrics=other)
+    (folder / "results.json").write_text("{}")
+    with pytest.raises(CardError, match="results.json lacks dataset"):
+        push_checkpoint(folder, "alice/tiny", dry_run=tmp_path / "other")
+
+
+@pytest.mark.parametrize("answer", ["y", "n", "no terminal", "--yes"])
+def test_another_licence_than_the_folders_is_asked_about(
+    answer, checkpoint, tmp_path, no_clean_room, monkeypatch, capsys
+):
+    folder, out = tmp_path / "folder", tmp_path / "out"
+    shutil.copytree(checkpoint, folder)
+    (folder / "README.md").write_text("---\nlicense: gpl-2.0\n---\n# Mine\n")
+    asked = []
+
+    def confirm(question):
+        asked.append(question)
+        return answer == "y"
+
+    monkeypatch.setattr("typer.confirm", confirm)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: answer in "yn", raising=False)
+    options = {"dry_run": out, "license": "mit", "yes": answer == "--yes"}
+    if answer in ("y", "--yes"):
+        push_checkpoint(folder, "alice/tiny", **options)
+        assert "license: mit" in (out / "README.md").read_text()
+    else:
+        with pytest.raises(UploadError, match="--license mit was given, but .*README.md says gpl-2.0; leave"):
+            push_checkpoint(folder, "alice/tiny", **options)
+        assert not out.exists()
+    assert len(asked) == (answer in "yn")
+    assert ("Publish the weights under mit? Yes (--yes)." in " ".join(capsys.readouterr().out.split())) == (
+        answer == "--yes"
+    )
+
+
+@pytest.mark.parametrize("largest_file", [0, 100, 3000, 12_000, 20_000, 50_000])
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(largest_file, checkpoint, tmp_path, no_clean_room, monkeypatch):
+    """Whatever file is the first that does not fit."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(UploadError) as error, full_disk(largest_file):
+        push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "new" / "out")
+    assert f"{temporary}" in str(error.value) and "cannot be written (File too large); free some space" in str(
+        error.value
+    )
+    assert "\n" not in str(error.value)
+    assert not os.listdir(temporary) and not (tmp_path / "new").exists()
+
+
+def test_a_dry_run_on_a_full_disk_leaves_nothing(checkpoint, tmp_path, no_clean_room, monkeypatch):
+    copytree = shutil.copytree
+
+    def copy_to_a_full_disk(*arguments, **options):
+        with full_disk(3000):
+            copytree(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "copytree", copy_to_a_full_disk)
+    with pytest.raises(UploadError, match=r"new/out cannot be written \(File too large\); free some space"):
+        push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()

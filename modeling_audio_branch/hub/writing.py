@@ -1,0 +1,103 @@
+"""Writing files: an error of the disk becomes one sentence with the path, and nothing is left half-written."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+ERROR_NUMBER = re.compile(r"(?:\[Errno |os error )(\d+)[\])]")  # as shutil and safetensors (Rust) print it
+REMEDY = "free some space there, or give another path"
+
+
+class DiskError(OSError):
+    """One sentence on a file or folder that cannot be written."""
+
+
+def disk_problem(error: BaseException | None) -> str | None:
+    """What the system says of the disk, such as "No space left on device"; None if the error is not about the disk."""
+    while error is not None:
+        numbers = [error.errno] if isinstance(error, OSError) else []
+        numbers += map(int, ERROR_NUMBER.findall(str(error)))
+        for number in numbers:
+            if number in DISK_ERRORS:
+                return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
+    """Inside, an error of the disk becomes a DiskError about `path`. Other errors stay what they are."""
+    try:
+        yield
+    except DiskError:
+        raise
+    except Exception as error:
+        if (problem := disk_problem(error)) is None:
+            raise
+        raise DiskError(f"{path} cannot be written ({problem}); {remedy}.") from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[None]:
+    """Makes a folder to write to, which may exist if it is empty. After an error all of it is gone again.
+
+    Raises:
+        DiskError: The folder cannot be made or written.
+    """
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    try:
+        with writing(path):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DiskError(f"{path} cannot be made ({error.strerror}); give another path.") from error
+            yield
+    except BaseException:  # an interruption, too
+        for inside in path.iterdir() if path.is_dir() else ():
+            shutil.rmtree(inside) if inside.is_dir() and not inside.is_symlink() else inside.unlink()
+        for folder in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Gives a path to write a file to. At the end it takes the place of `path`; after an error it is gone.
+
+    Raises:
+        DiskError: The file or its folder cannot be written.
+    """
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.TemporaryDirectory(prefix=".writing", dir=path.parent)
+        except OSError as error:
+            raise DiskError(f"{path} cannot be written ({error.strerror}); give another path.") from error
+        with temporary as folder:
+            written = Path(folder, path.name)
+            yield written
+            os.replace(written, path)
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder that is gone at the end.
+
+    Raises:
+        DiskError: It cannot be made or written.
+    """
+    remedy = "free some space there, or set TMPDIR to a folder on another disk"
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as error:
+        raise DiskError(f"No temporary folder can be made ({error.strerror}); {remedy}.") from error
+    with temporary as folder, writing(Path(folder), remedy):
+        yield Path(folder)
