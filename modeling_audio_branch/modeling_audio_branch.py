@@ -366,8 +366,11 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
         They are NaN for a clip that was skipped. A regressor gives no probabilities.
         """
         output = self.audio_branch.encode(audio, sampling_rate, **kwargs)
+        pooled = torch.atleast_2d(output.pooler_output).to(input_device(self), self.dtype)  # int8 layers need rows
         with torch.no_grad():
-            logits = self.classifier(output.pooler_output.to(input_device(self), self.dtype)).float().cpu()
+            logits = self.classifier(pooled).float().cpu()
+        if output.pooler_output.ndim == 1:
+            logits = logits[0]
         for index in output.errors or ():
             logits[index if logits.ndim == 2 else ...] = torch.nan
         probabilities = None
