@@ -112,8 +112,19 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         with allow_remote_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **hub_kwargs):
             loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._check_finite(pretrained_model_name_or_path)
         model._freeze_as_configured()  # loading replaces the frozen parameters by new ones, which train
         return loaded
+
+    @torch.no_grad()
+    def _check_finite(self, source):
+        """Raises a ValueError that names the first weight with values that are NaN or infinite. Fast beside loading."""
+        for name, value in [*self.named_parameters(), *self.named_buffers()]:
+            if value.is_floating_point() and not value.is_meta and not value.float().sum().isfinite():
+                if not value.isfinite().all():
+                    raise ValueError(
+                        f"{source} is damaged: its weight {name} has values that are NaN or infinite; give another copy."
+                    )
 
     def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):
         self.config.validate()  # before anything is written: a setting changed by hand may be impossible to load

@@ -40,7 +40,9 @@ class Section:
             NemoError: A setting is unknown, or has a value that is not supported.
         """
         if str(given.get("_target_", "")).split(".")[-1] != self.target:
-            raise NemoError(f"The archive's {self.name} is {given.get('_target_')!r}; only {self.target} is supported.")
+            raise NemoError(
+                f"The archive's {self.name} is {given.get('_target_')!r:.100}; only {self.target} is supported."
+            )
         for name, value in given.items():
             self._check_supported(name, value)
         settings = self.defaults | given
@@ -49,7 +51,7 @@ class Section:
         return settings
 
     def _check_supported(self, name, value):
-        setting = f"The archive's {self.name} has {name}={value!r}"
+        setting = f"The archive's {self.name} has {name}={value!r:.100}"
         if name in self.supported and value not in self.supported[name]:
             allowed = " or ".join(map(repr, self.supported[name]))
             raise NemoError(f"{setting}, which is not supported; only {allowed} is.")
@@ -63,7 +65,7 @@ class Section:
             return
         is_number = isinstance(value, (int, float)) and math.isfinite(value)
         if not is_number and value not in alternatives:
-            raise NemoError(f"The archive's {self.name} has {name}={value!r}; it must be a number.")
+            raise NemoError(f"The archive's {self.name} has {name}={value!r:.100}; it must be a number.")
 
 
 PREPROCESSOR = Section(

@@ -50,7 +50,8 @@ def _normalization(normalize) -> dict:
             values = normalize[name]
             if not (isinstance(values, list) and all(isinstance(value, (int, float)) for value in values)):
                 raise NemoError(
-                    f"The archive's preprocessor has normalize with {name}={values!r}; it must be a list of numbers."
+                    f"The archive's preprocessor has normalize with {name}={values!r:.100}; it must be a list of "
+                    f"numbers."
                 )
         return {
             "normalize": "fixed",
@@ -65,7 +66,7 @@ def encoder_settings(encoder: dict) -> dict:
     nemo = ENCODER.complete(encoder)
     for name in ("n_layers", "d_model", "n_heads", "feat_in"):
         if not isinstance(nemo[name], int) or nemo[name] < 1:
-            raise NemoError(f"The archive's encoder has {name}={nemo[name]!r}; it must be a number of at least 1.")
+            raise NemoError(f"The archive's encoder has {name}={nemo[name]!r:.100}; it must be a number of at least 1.")
     kernel, channels = nemo["conv_kernel_size"], nemo["subsampling_conv_channels"]
     return {
         "num_layers": nemo["n_layers"],
@@ -117,7 +118,7 @@ def _attention_context(nemo: dict) -> list[int]:
     if nemo["att_context_style"] == "chunked_limited_with_rc":  # chunks in training only, full context in inference
         context = [-1, -1]
     if not (isinstance(context, list) and len(context) == 2 and all(isinstance(side, int) for side in context)):
-        raise NemoError(f"The archive's encoder has att_context_size={context!r}; it must be two whole numbers.")
+        raise NemoError(f"The archive's encoder has att_context_size={context!r:.100}; it must be two whole numbers.")
     return context
 
 

@@ -110,6 +110,6 @@ def _check_computed(key: str, preprocessor: dict, nyquist: float) -> None:
         value = preprocessor.get(setting, allowed[0])
         if value not in allowed and not (setting == "highfreq" and value == nyquist):
             raise NemoError(
-                f"The archive's preprocessor has {setting}={value!r}, but the archive lacks the weight "
+                f"The archive's preprocessor has {setting}={value!r:.100}, but the archive lacks the weight "
                 f"preprocessor.featurizer.{key}, and we compute it for {setting}={allowed[0]!r} only."
             )

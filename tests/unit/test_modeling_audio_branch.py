@@ -178,3 +178,19 @@ def test_the_classifier_encodes_any_audio_with_logits_and_probabilities(problem_
 def test_tensor_parallel_loading_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="tp_plan is not supported: .*; use device_map instead"):
         AudioBranchModel.from_pretrained(tmp_path, tp_plan="auto")
+
+
+@pytest.mark.parametrize("model_class", [AudioBranchModel, AudioBranchForAudioClassification])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_checkpoint_with_a_weight_that_is_no_number_is_refused_by_name(model_class, value, tmp_path):
+    model = make_model(model_class, tiny_config(conv_norm="batch"))
+    state = model.state_dict()
+    for name in (next(name for name in state if name.endswith("running_var")), list(state)[-1]):
+        damaged = {key: tensor.clone() for key, tensor in state.items()}
+        damaged[name].view(-1)[1] = value
+        model.save_pretrained(tmp_path / name, state_dict=damaged)
+        with pytest.raises(ValueError, match=f"is damaged: its weight {name} has values that are NaN or infinite"):
+            model_class.from_pretrained(tmp_path / name)
+    huge = {name: tensor.fill_(3e38) if name.endswith("o_proj.weight") else tensor for name, tensor in state.items()}
+    model.save_pretrained(tmp_path / "huge", state_dict=huge)
+    model_class.from_pretrained(tmp_path / "huge")  # finite, though their sum is not

@@ -1,5 +1,8 @@
 """`audio-branch convert`."""
 
+import gzip
+import tempfile
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -7,6 +10,7 @@ from transformers import ParakeetEncoder, ParakeetEncoderConfig, ParakeetFeature
 from typer.testing import CliRunner
 
 from helpers.fresh_process import run_fresh
+from helpers.full_disk import full_disk
 from helpers.nemo_archives import NEMO, change
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.cli import app
@@ -102,3 +106,25 @@ def test_the_converter_takes_parakeet_folders(tmp_path):
     result = run(tmp_path / "parakeet", tmp_path / "other", "--parakeet")
     assert result.exit_code == 1 and "hidden_act='relu'" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("largest_file", [0, 1000, 15_000, 25_000, 100_000])
+def test_a_full_disk_is_one_sentence_with_the_folder_and_leaves_nothing(largest_file, tmp_path, monkeypatch):
+    model = AudioBranchModel.from_nemo(NEMO / "fc_local4/model.nemo")
+    monkeypatch.setattr("modeling_audio_branch.cli.convert.load_nemo", lambda *_, **__: model)
+    with full_disk(largest_file):
+        result = run("model.nemo", tmp_path / "new" / "folder")
+    folder = tmp_path / "new" / "folder"
+    assert result.exit_code == 1 and result.stderr.splitlines()[-1] == (
+        f"{folder} cannot be written (File too large); free some space there, or give another path."
+    )
+    assert not list(tmp_path.rglob("new/*"))
+
+
+def test_a_full_temporary_folder_is_one_sentence_too(tmp_path):
+    archive = tmp_path / "model.nemo"
+    archive.write_bytes(gzip.compress((NEMO / "fc_local4/model.nemo").read_bytes()))
+    with full_disk(1000):  # what a compressed archive holds is copied to the temporary folder
+        result = run(archive, tmp_path / "new")
+    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
+    assert f"{tempfile.gettempdir()} cannot be written (File too large)" in result.stderr and "TMPDIR" in result.stderr
