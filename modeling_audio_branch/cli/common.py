@@ -16,11 +16,12 @@ TRUST_HELP = "Run the code that comes with the checkpoint."
 
 
 @contextmanager
-def exit_on_error() -> Iterator[None]:
-    """Turns an error that bad input causes into one line on stderr and the exit code 1."""
+def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
+    """Turns an error that bad input causes into one line on stderr and the exit code 1. `kinds` limits it to these."""
+    kinds = kinds or (OSError, ValueError, TypeError, ImportError)
     try:
         yield
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except kinds as error:
         typer.echo(first_line(error), err=True)
         raise typer.Exit(1) from None
 

@@ -14,7 +14,7 @@ from huggingface_hub import get_token
 
 from .errors import UploadError
 from .snippet import usage_snippet
-from .writing import temporary_folder
+from .writing import TEMPORARY_REMEDY, temporary_folder, writing
 
 SCRIPT = Path(__file__).with_name("clean_room_script.py")
 # The clean process inherits the environment without these: the package's path, the token, and every cache.
@@ -58,7 +58,7 @@ def verify_in_clean_process(
         "is_classifier": expected.is_classifier,
         "snippet": usage_snippet(repository, revision),
     }
-    with temporary_folder("clean_room") as temporary:
+    with temporary_folder("clean_room") as temporary, writing(temporary, TEMPORARY_REMEDY):
         folder = str(temporary)
         for name, seconds in (("one.wav", 2.0), ("two.wav", 3.5)):  # the snippet's clips
             _write_wav(Path(folder) / name, seconds)

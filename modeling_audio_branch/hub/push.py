@@ -30,7 +30,7 @@ from .results import read_results
 from .snippet import usage_snippet, with_output
 from .target import Target, check_names, check_target, visibility
 from .text import check_readable
-from .writing import DiskError, new_folder, temporary_folder
+from .writing import TEMPORARY_REMEDY, DiskError, disk_problem, new_folder, temporary_folder, writing
 
 console = Console()
 
@@ -63,7 +63,8 @@ def push_checkpoint(
     target = Target(repo_id) if dry_run else check_target(api, repo_id, revision, tag, pr, private)
     with _disk_errors_in_a_sentence(), temporary_folder("hub_upload") as temporary:
         folder = temporary / "repository"
-        expected = _load_and_assemble(checkpoint, folder, repo_id, statements)
+        with writing(temporary, TEMPORARY_REMEDY):
+            expected = _load_and_assemble(checkpoint, folder, repo_id, statements)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
         if dry_run is not None:
@@ -84,6 +85,10 @@ def _disk_errors_in_a_sentence() -> Iterator[None]:
         yield
     except DiskError as error:
         raise UploadError(str(error)) from error
+    except OSError as error:  # from a print call: all other writing is inside writing(...)
+        if (problem := disk_problem(error)) is None:
+            raise
+        raise UploadError(f"The standard output cannot be written ({problem}); give it another place.") from error
 
 
 def _check_options(

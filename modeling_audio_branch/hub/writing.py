@@ -12,6 +12,7 @@ from pathlib import Path
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 ERROR_NUMBER = re.compile(r"(?:\[Errno |os error )(\d+)[\])]")  # as shutil and safetensors (Rust) print it
+TEMPORARY_REMEDY = "free some space there, or set TMPDIR to a folder on another disk"
 REMEDY = "free some space there, or give another path"
 
 
@@ -27,6 +28,8 @@ def disk_problem(error: BaseException | None) -> str | None:
         for number in numbers:
             if number in DISK_ERRORS:
                 return os.strerror(number)
+        if "inline_container" in str(error):  # torch.save, which does not say what is wrong
+            return "a file there could not be written to its end"
         error = error.__cause__ or error.__context__
     return None
 
@@ -89,15 +92,14 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that is gone at the end.
+    """A folder that is gone at the end. `writing(folder, TEMPORARY_REMEDY)` is for what is written to it.
 
     Raises:
-        DiskError: It cannot be made or written.
+        DiskError: It cannot be made.
     """
-    remedy = "free some space there, or set TMPDIR to a folder on another disk"
     try:
         temporary = tempfile.TemporaryDirectory(prefix=prefix)
     except OSError as error:
-        raise DiskError(f"No temporary folder can be made ({error.strerror}); {remedy}.") from error
-    with temporary as folder, writing(Path(folder), remedy):
+        raise DiskError(f"No temporary folder can be made ({error.strerror}); {TEMPORARY_REMEDY}.") from error
+    with temporary as folder:
         yield Path(folder)

@@ -8,6 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..hub.writing import replaced_file
+
 INK, BLUE, ORANGE, GRAY = "#22303c", "#1f5f99", "#e07b28", "#a9b4bd"
 COLORMAP = "Blues"
 STYLE = {
@@ -47,8 +49,8 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> None
         OSError, ValueError: The path cannot be written, or its suffix is no picture format.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi, format=path.suffix[1:] or "png")
+    with replaced_file(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:] or "png")
 
 
 def hide_frame(axes) -> None:

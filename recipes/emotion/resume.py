@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from modeling_audio_branch.hub.writing import replaced_file
 from recipes.emotion.recordings import DataError
 from recipes.emotion.settings import TrainingSettings
 from recipes.emotion.splits import Splits
@@ -46,6 +47,7 @@ def start_or_continue(output: Path, run: Run) -> None:
 
     Raises:
         DataError: The folder holds a run that differs from this one.
+        DiskError: The file cannot be written.
     """
     file = output / "training" / "run.json"
     text = json.dumps(asdict(run), indent=1, sort_keys=True)
@@ -53,8 +55,8 @@ def start_or_continue(output: Path, run: Run) -> None:
         earlier = json.loads(file.read_text(encoding="utf-8"))
         different = ", ".join(sorted(name for name, value in asdict(run).items() if earlier.get(name) != value))
         raise DataError(f"{output} holds a run with other {different}; give another --output, or delete the folder.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    with replaced_file(file) as written:
+        written.write_text(text, encoding="utf-8")
 
 
 def last_checkpoint(training_folder: Path) -> str | None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from modeling_audio_branch.hub.errors import CardError, UploadError
 from modeling_audio_branch.hub.push import push_checkpoint
+from modeling_audio_branch.hub.writing import DiskError, writing
 from recipes.emotion.cross_validation import cross_validate
 from recipes.emotion.data import load_recordings
 from recipes.emotion.recordings import DataError, Recording, drop_unusable
@@ -75,13 +76,14 @@ def main(
         if push and not license:
             raise DataError("--push needs --license, the licence of the weights, such as gpl-2.0.")
         recordings = load_usable(kind, source, split, audio_column, label_column, speaker_column)
-        evaluation = cross_validate(recordings, fold, seed, settings, output, is_ravdess=kind == "ravdess")
-        if PartialState().is_main_process:
-            report(output, CORPUS_NAMES.get(kind, Path(source).name), dataset_license, evaluation)
-            if push:
-                model = output / f"fold-{evaluation.folds[0]}"
-                push_checkpoint(model, push, metrics=output / "results.json", license=license)
-    except (DataError, UploadError, CardError) as error:
+        with writing(output):
+            evaluation = cross_validate(recordings, fold, seed, settings, output, is_ravdess=kind == "ravdess")
+            if PartialState().is_main_process:
+                report(output, CORPUS_NAMES.get(kind, Path(source).name), dataset_license, evaluation)
+        if push and PartialState().is_main_process:
+            model = output / f"fold-{evaluation.folds[0]}"
+            push_checkpoint(model, push, metrics=output / "results.json", license=license)
+    except (DataError, UploadError, CardError, DiskError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None
 

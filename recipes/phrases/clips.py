@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from modeling_audio_branch.hub.writing import replaced_file
+
 from ..debian_audio import DATA
 
 INT16_PEAK = 32000  # of a normalized clip
@@ -40,10 +42,15 @@ class ClipWriter:
         self._length += len(samples)
 
     def save(self, name: str) -> None:
-        folder = DATA / "phrases"
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{name}.npy", np.concatenate(self._samples))
-        (folder / f"{name}.json").write_text(json.dumps([asdict(record) for record in self.records]))
+        """Writes both files, the records last.
+
+        Raises:
+            DiskError: The disk is full, or can't be written; neither file is changed by half.
+        """
+        with replaced_file(DATA / "phrases" / f"{name}.npy") as file:
+            np.save(file, np.concatenate(self._samples))
+        with replaced_file(DATA / "phrases" / f"{name}.json") as file:
+            file.write_text(json.dumps([asdict(record) for record in self.records]))
 
 
 def is_written(name: str) -> bool:

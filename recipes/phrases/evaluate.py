@@ -22,6 +22,8 @@ import torch
 import typer
 
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.hub.writing import DiskError, replaced_file
 
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results
@@ -56,8 +58,8 @@ def write_results(results: PhraseResults, method: str, path: Path) -> None:
         "training_data": {"name": "Fish Fillets and Tux Paint recordings, espeak-ng", "license": "GPL-2"},
         "versions": {"torch": torch.__version__},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about | results.to_json(), indent=1) + "\n", encoding="utf-8")
+    with replaced_file(path) as file:
+        file.write_text(json.dumps(about | results.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def main(
@@ -68,7 +70,8 @@ def main(
     """Measures checkpoints on phrases and number words of speakers whom they never heard."""
     results = evaluate({str(path): path for path in checkpoints}, dtw)
     print_results(results)
-    write_results(results, str(checkpoints[0]), output)
+    with exit_on_error(DiskError):
+        write_results(results, str(checkpoints[0]), output)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ import torch
 import typer
 from rich.progress import track
 
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.hub.writing import DiskError
+
 from ..debian_audio import KAJONGG, PACKAGES, install
 from .asterisk import SPEAKER_PAIRS, TEST_PACKAGES, prompt_pairs
 from .audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE, decode, trim_and_normalize
@@ -70,7 +73,8 @@ def main(
         skipped += not clips.add_recording(samples, each.text, each.language, each.voice)
     for text, language in track(word_texts(PACKAGES, words, clips.generator), "Synthesizing words"):
         clips.add_synthesized(text, language)
-    clips.writer.save("train")
+    with exit_on_error(DiskError):
+        clips.writer.save("train")
     records = clips.writer.records
     humans = [record for record in records if not record.is_synthesized]
     hours = sum(record.length for record in humans) / SAMPLE_RATE / 3600

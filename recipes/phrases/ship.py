@@ -5,8 +5,8 @@ r"""Writes checkpoints/phrases: the weights in half precision, their results and
     python -m recipes.phrases.evaluate --no-dtw --output outputs/poolings.json outputs/poolings/*
     python -m recipes.phrases.ship
 
-The folder holds no code: it loads where this package is installed. `audio-branch push` makes a repository of it that
-loads anywhere.
+The folder holds no code: it loads where this package is imported. `audio-branch push` makes a repository of it that
+loads anywhere, and keeps the weights, results, card and licence as they are here.
 """
 
 import json
@@ -21,6 +21,8 @@ import typer
 from torch.nn import functional as F
 
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.hub.writing import DiskError, writing
 
 from ..debian_audio import kajongg_phrases
 from .audio import read_speech
@@ -93,7 +95,7 @@ def main(
     state = max((source / "training").glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
     steps = json.loads(state.read_text())["global_step"]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with exit_on_error(DiskError), writing(target), tempfile.TemporaryDirectory(dir=target.parent) as folder:
         complete = Path(folder) / "complete"  # replaces the target once everything is in it
         save_without_code(model, complete)
         results = evaluate({METHOD: complete})

@@ -17,7 +17,10 @@ import typer
 from transformers import TrainingArguments, set_seed
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.hub.writing import DiskError, writing
 
+from ..emotion.resume import last_checkpoint
 from .audio import SAMPLE_RATE
 from .clips import load_clips
 from .dataset import PhrasePairs, collate
@@ -79,8 +82,9 @@ def main(
         batch_seconds=seconds,
         callbacks=[DevRetrievalCallback(minutes, every=100)],
     )
-    trainer.train(resume_from_checkpoint=any((output / "training").glob("checkpoint-*")))
-    trainer.save_model(str(output))
+    with exit_on_error(DiskError), writing(output):
+        trainer.train(resume_from_checkpoint=last_checkpoint(output / "training"))
+        trainer.save_model(str(output))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ import torch
 import typer
 from rich.progress import track
 
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.hub.writing import DiskError
+
 from ..debian_audio import PACKAGES
 from .audio import MIN_SECONDS, SAMPLE_RATE
 from .clips import ClipWriter, is_written
@@ -69,7 +72,8 @@ def main(voices: Annotated[int, typer.Option(help="espeak-ng voices for each run
         for job, found in zip(jobs, clips, strict=True):
             for voice, samples in found:
                 writer.add(samples, job.text, job.language, voice)
-    writer.save("words")
+    with exit_on_error(DiskError):
+        writer.save("words")
     print(f"{humans} runs of words cut out, {len(writer.records) - humans} synthesized clips of {len(jobs)} texts.")
 
 

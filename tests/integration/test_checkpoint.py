@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoFeatureExtractor, AutoModel
 
+from helpers.fresh_process import run_fresh
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.hub.folder_card import read_card
 from modeling_audio_branch.hub.push import push_checkpoint
@@ -147,3 +149,25 @@ def test_the_picture_of_two_speakers_is_drawn(tmp_path):
     for arguments, sentence in ((["a.wav"], "give three"), (["a.wav"] * 3, "a.wav")):
         done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment)
         assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_card_and_the_page_say_how_the_folder_loads_without_code(tmp_path):
+    """AutoModel finds no code in the folder: the package must be imported first, as its card says."""
+    sentence = "so `AutoModel` loads it only after `import modeling_audio_branch`"
+    for page in (FOLDER / "README.md", ROOT / "docs" / "checkpoint.md"):
+        assert sentence in " ".join(page.read_text().split()), page
+    code = f"""
+    from transformers import AutoModel
+    try:
+        AutoModel.from_pretrained({str(FOLDER)!r}, trust_remote_code=True)
+    except ValueError as error:
+        print(error)
+    """
+    assert "audio_branch" in run_fresh(code, tmp_path)
+    imported = f"""
+    import modeling_audio_branch
+    from transformers import AutoModel
+    print(type(AutoModel.from_pretrained({str(FOLDER)!r})).__name__)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(imported)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "AudioBranchModel", done.stderr

@@ -3,11 +3,15 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import soundfile
 import torch
+import typer
 
+from helpers.full_disk import full_disk
 from helpers.models import tiny_config
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
@@ -43,6 +47,7 @@ def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monk
     options = {"output": tmp_path / "out", "seconds": 4, "learning_rate": 3e-3, "steps": 100}
     train.main(**options, minutes=0)  # time is up after the first step
     assert [path.name for path in tmp_path.glob("out/training/checkpoint-*")] == ["checkpoint-1"]
+    (tmp_path / "out" / "training" / "checkpoint-50").mkdir()  # half-written, as a full disk leaves it
     train.main(**options)
     state = json.loads((tmp_path / "out" / "training" / "checkpoint-100" / "trainer_state.json").read_text())
     losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
@@ -50,3 +55,17 @@ def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monk
     assert [entry["step"] for entry in state["log_history"] if "development" in entry] == [100]
     out = AudioBranchModel.from_pretrained(tmp_path / "out").encode(paths[0])
     assert out.segment_features.shape == (4, 12)
+
+
+def test_a_full_disk_ends_the_training_in_one_sentence(tmp_path, monkeypatch, capsys):
+    def save(*_, **__):
+        with full_disk(1000):
+            torch.save(torch.zeros(5000), tmp_path / "optimizer.pt")
+
+    monkeypatch.setattr(train, "load_clips", lambda *_: None)
+    monkeypatch.setattr(train, "PhrasePairs", lambda *_: None)
+    monkeypatch.setattr(train, "PhraseTrainer", lambda *_, **__: SimpleNamespace(train=save))
+    monkeypatch.setattr(train, "make_config", lambda **_: tiny_config())
+    with pytest.raises(typer.Exit):
+        train.main(tmp_path / "out", steps=1)
+    assert f"{tmp_path / 'out'} cannot be written" in capsys.readouterr().err

@@ -36,3 +36,11 @@ def test_an_error_of_bad_input_becomes_one_line_and_any_other_is_raised(capsys):
 
 def test_an_error_without_a_message_is_named():
     assert common.first_line(OSError()) == "OSError"
+
+
+def test_a_command_may_name_the_errors_that_become_one_line(capsys):
+    with pytest.raises(typer.Exit), common.exit_on_error(KeyError):
+        raise KeyError("a")
+    with pytest.raises(ValueError), common.exit_on_error(KeyError):
+        raise ValueError("a bug")
+    assert capsys.readouterr().err == "'a'\n"

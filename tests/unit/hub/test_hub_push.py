@@ -5,16 +5,18 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 
 import pytest
 import torch
+from rich.console import Console
 
 from helpers.full_disk import full_disk
 from helpers.loopback_hub import Fault
 from helpers.models import make_model, tiny_config
 from helpers.publishing import RESULTS, save_checkpoint
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.hub import clean_room
+from modeling_audio_branch.hub import clean_room, push
 from modeling_audio_branch.hub.errors import CardError, UploadError
 from modeling_audio_branch.hub.push import push_checkpoint
 
@@ -185,3 +187,13 @@ def test_a_dry_run_on_a_full_disk_leaves_nothing(checkpoint, tmp_path, no_clean_
     with pytest.raises(UploadError, match=r"new/out cannot be written \(File too large\); free some space"):
         push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "new" / "out")
     assert not (tmp_path / "new").exists()
+
+
+def test_output_that_cannot_be_written_is_one_sentence(checkpoint, tmp_path, no_clean_room, monkeypatch):
+    with open("/dev/full", "w") as file:
+        monkeypatch.setattr(push, "console", Console(file=file))
+        with pytest.raises(UploadError, match="standard output cannot be written .No space left on device.; give it"):
+            push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "out")
+        with suppress(OSError):
+            file.flush()
+            file.close()

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from helpers.full_disk import full_disk
 from modeling_audio_branch.hub.writing import (
+    TEMPORARY_REMEDY,
     DiskError,
     disk_problem,
     new_folder,
@@ -118,7 +119,7 @@ def test_a_replaced_file_is_the_old_one_until_the_new_one_is_complete(tmp_path):
 
 def test_a_temporary_folder_that_cannot_be_made_or_filled_names_tmpdir(monkeypatch):
     with pytest.raises(DiskError, match="cannot be written .*set TMPDIR") as error, temporary_folder("x") as folder:
-        with full_disk(10):
+        with full_disk(10), writing(folder, TEMPORARY_REMEDY):
             (folder / "file").write_text("x" * 100)
     assert str(folder) in str(error.value) and not folder.exists()
 
@@ -128,3 +129,9 @@ def test_a_temporary_folder_that_cannot_be_made_or_filled_names_tmpdir(monkeypat
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(DiskError, match="No temporary folder can be made .*TMPDIR"), temporary_folder("x"):
         pass
+
+
+def test_torchs_own_way_to_write_is_known_too(tmp_path):
+    with pytest.raises(DiskError, match="cannot be written .a file there could not be written to its end.;"):
+        with writing(tmp_path), full_disk(1000):
+            torch.save(torch.zeros(5000), tmp_path / "state.pt")

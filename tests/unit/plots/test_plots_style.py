@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from helpers.full_disk import full_disk
 from modeling_audio_branch.plots import save_figure, styled
 from modeling_audio_branch.plots.style import INK
 
@@ -56,3 +57,11 @@ def test_only_plots_need_matplotlib_and_say_how_to_install_it():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "1 Plots need matplotlib; install it with: pip install 'audio-branch[demo]'"
+
+
+def test_a_full_disk_leaves_the_earlier_picture_and_nothing_else(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"earlier")
+    with pytest.raises(OSError, match="a.png cannot be written .File too large.; free some space"), full_disk(100):
+        save_figure(a_figure(), path)
+    assert path.read_bytes() == b"earlier" and [each.name for each in tmp_path.iterdir()] == ["a.png"]
