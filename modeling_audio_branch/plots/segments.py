@@ -13,7 +13,7 @@ from transformers.audio_utils import hertz_to_mel
 
 from ..audio_input import load_audio
 from ..configuration_audio_branch import AudioBranchConfig
-from ..encoding import eval_mode
+from ..encoding import eval_copy, input_device
 from ..feature_extraction import AudioBranchFeatureExtractor
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchOutput
 from ..pooling import segment_bounds
@@ -52,8 +52,8 @@ def plot_segments(
     samples = whole[: _max_samples(model, max_seconds)]
     extractor = AudioBranchFeatureExtractor.from_model(model)
     inputs = extractor(samples, sampling_rate=config.sample_rate, return_tensors="pt")
-    with eval_mode(model):
-        output = model(**inputs.to(model.device), output_attentions=True)
+    with torch.no_grad():
+        output = eval_copy(model)(**inputs.to(input_device(model)), output_attentions=True)
     times = output.segment_times[0].tolist()
     seconds = times[-1][1]
     if not seconds:

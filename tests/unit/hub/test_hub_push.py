@@ -190,10 +190,9 @@ def test_a_dry_run_on_a_full_disk_leaves_nothing(checkpoint, tmp_path, no_clean_
 
 
 def test_output_that_cannot_be_written_is_one_sentence(checkpoint, tmp_path, no_clean_room, monkeypatch):
-    with open("/dev/full", "w") as file:
-        monkeypatch.setattr(push, "console", Console(file=file))
-        with pytest.raises(UploadError, match="standard output cannot be written .No space left on device.; give it"):
-            push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "out")
-        with suppress(OSError):
-            file.flush()
-            file.close()
+    file = open("/dev/full", "w")  # closing it fails, too
+    monkeypatch.setattr(push, "console", Console(file=file))
+    with pytest.raises(UploadError, match="standard output cannot be written .No space left on device.; give it"):
+        push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "out")
+    with suppress(OSError):
+        file.close()
