@@ -154,7 +154,8 @@ def check_exists(clip: Any, index: int | None = None) -> None:
     if isinstance(clip, Mapping):
         named = all(clip.get(key) is None for key in ("array", "raw", "bytes"))
         clip = clip.get("path") if named else None
-    if isinstance(clip, (str, os.PathLike)) and not os.path.isfile(clip):
+    needs_soundfile = soundfile is None  # which `load_audio` then asks for
+    if isinstance(clip, (str, os.PathLike)) and not os.path.isfile(clip) and not needs_soundfile:
         raise FileNotFoundError(
             f"{clip_name(index)} ({os.fspath(clip)!r}) is not a file; give the path of a wav, flac, ogg or mp3 file."
         )

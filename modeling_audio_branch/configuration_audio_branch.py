@@ -1,4 +1,11 @@
-"""Configuration of Audio Branch: all settings of the network and its front end, checked on construction."""
+"""Configuration of Audio Branch: all settings of the network and its front end, checked on construction.
+
+AutoModel remembers the model class of a configuration class. Transformers keeps the configuration classes of two
+folders apart by a hash of this file and of all files that its text seems to import. With the next line, the hash covers
+the model's code:
+
+    from .modeling_audio_branch import AudioBranchModel
+"""
 
 import copy
 import difflib

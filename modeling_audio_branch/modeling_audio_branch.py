@@ -118,12 +118,12 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
 
     @torch.no_grad()
     def _check_finite(self, source):
-        """Raises a ValueError that names the first weight with values that are NaN or infinite. Fast beside loading."""
+        """Raises a ValueError that names the first weight with values that are NaN or infinite."""
         for name, value in [*self.named_parameters(), *self.named_buffers()]:
             if value.is_floating_point() and not value.is_meta and not value.float().sum().isfinite():
                 if not value.isfinite().all():
                     raise ValueError(
-                        f"{source} is damaged: its weight {name} has values that are NaN or infinite; give another copy."
+                        f"{source} is damaged: its weight {name} has values that are NaN or infinite; give a whole one."
                     )
 
     def save_pretrained(self, save_directory, *args, push_to_hub: bool = False, **kwargs):

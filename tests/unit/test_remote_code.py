@@ -11,9 +11,10 @@ import torch
 
 from helpers.encoders import SMALL
 from helpers.fresh_process import run_fresh
-from helpers.models import random_clips
+from helpers.models import make_model, random_clips, tiny_config
 from modeling_audio_branch import (
     AudioBranchFeatureExtractor,
+    AudioBranchForAudioClassification,
     AudioBranchModel,
 )
 
@@ -138,3 +139,41 @@ def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its
     """
     totals = [float(line) for line in run_fresh(code, tmp_path).split()]
     assert totals == pytest.approx([output.segment_features.double().sum().item()] * 2, abs=1e-5)
+
+
+def test_folders_of_one_name_run_their_own_code_in_one_process(tmp_path):
+    """Transformers names the module of a local folder by its base name and a hash of its source files."""
+    model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=2))
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    for parent in ("first", "second", "third"):
+        for saved in (model, extractor):
+            saved.save_pretrained(tmp_path / parent / "model")
+    changes = {
+        "second": ("pooling.py", "+ self.temporal_encoding", "- 100"),
+        "third": ("log_mel.py", ".log()", ".sin()"),
+    }
+    for parent, (file, old, new) in changes.items():
+        path = tmp_path / parent / "model" / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+    code = f"""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel, AutoModelForAudioClassification, pipeline
+    torch.manual_seed(0)
+    clip, sums = torch.randn(1, 8000), {{}}
+    for parent in ("first", "second", "third", "first"):
+        folder = f"{tmp_path}/{{parent}}/model"
+        outputs = []
+        for auto in (AutoModel, AutoModelForAudioClassification):
+            model = auto.from_pretrained(folder, trust_remote_code=True)
+            with torch.no_grad():
+                outputs.append(model.base_model(clip).segment_features)
+        embed = pipeline("audio-segment-embedding", model=folder, trust_remote_code=True)
+        outputs.append(torch.from_numpy(embed(clip[0].numpy(), sampling_rate=16000)["segment_features"])[None])
+        assert all(torch.allclose(output, outputs[0], atol=1e-4) for output in outputs), parent
+        sums.setdefault(parent, []).append(outputs[0].double().sum().item())
+    assert sums["first"][0] == sums["first"][1]
+    assert len({{values[0] for values in sums.values()}}) == 3, sums
+    """
+    run_fresh(code, tmp_path)
