@@ -37,7 +37,7 @@ def built(tmp_path_factory):
     """The folder of a copy of the source tree, in which the wheel was built; building in the checkout would mark it."""
     source = tmp_path_factory.mktemp("source") / "checkout"
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").replace("/", "").split()
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", *ignored, "tests", "*.safetensors"))
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", *ignored, "fixtures", "*.safetensors"))
     try:
         setuptools = int(importlib.metadata.version("setuptools").split(".")[0])
     except importlib.metadata.PackageNotFoundError:
@@ -100,6 +100,8 @@ def test_wheel_and_source_distribution_need_python_3_11_and_bring_the_licence(bu
         assert metadata["License-File"] == "LICENSE"
     sources = (built / "audio_branch.egg-info/SOURCES.txt").read_text(encoding="utf-8").splitlines()
     assert {"LICENSE", "README.md", "modeling_audio_branch/hub/card_template.md"} <= set(sources)
+    strange = [name for name in sources if name.split("/")[0] in ("tests", "recipes", "examples", "benchmarks", "docs")]
+    assert (built / "tests/conftest.py").exists() and not strange  # tests without their fixtures could not run
 
 
 def test_the_package_runs_as_the_command(installed, elsewhere):
