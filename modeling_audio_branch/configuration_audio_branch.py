@@ -9,6 +9,7 @@ the model's code:
 
 import copy
 import difflib
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -285,6 +286,13 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         # repository, and pipelines replace them by classes.
         return super().to_dict() | copy.deepcopy({"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES})
 
+    def validate_numbers(self):
+        for name in AudioBranchConfig.__annotations__ | LogMelSettings.__annotations__:
+            value = getattr(self, name)
+            numbers = value if isinstance(value, list) else [value]
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                raise ValueError(f"{name}={value!s:.100} is impossible: give finite numbers.")
+
     def validate_sizes(self):
         at_least_one = (
             "feature_dim num_layers d_model num_heads num_segments sample_rate n_mels n_fft hop_length win_length "
@@ -313,6 +321,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
             raise ValueError(
                 f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
             )
+        if self.mag_power <= 0:
+            raise ValueError(f"mag_power={self.mag_power} is impossible: give a positive number, such as 2 for power.")
         if self.log_zero_guard_value <= 0:
             raise ValueError(
                 f"log_zero_guard_value={self.log_zero_guard_value} leaves the logarithm of 0: give a positive number."

@@ -1,10 +1,15 @@
 """The configuration: published sizes, setting names as in Transformers, and one sentence for an impossible setting."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from helpers.models import tiny_config
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
+from modeling_audio_branch.configuration_audio_branch import LogMelSettings
+
+OWN_SETTINGS = {*AudioBranchConfig.__annotations__, *LogMelSettings.__annotations__}
 
 
 def test_lightweight_has_the_published_numbers_of_parameters():
@@ -61,6 +66,8 @@ def test_transformers_names_and_ours_are_the_same_settings():
         ({"subsampling": "striding", "subsampling_factor": 3}, "with 2, 4 or 8"),
         ({"pooling_type": "mean"}, "expected one of ('attention', 'max', 'avg', 'learnable'), got mean"),
         ({"n_mels": "80"}, "'n_mels' expected int, got str"),
+        ({"mag_power": 0}, "mag_power=0 is impossible: give a positive number"),
+        ({"log_zero_guard_value": 0.0}, "log_zero_guard_value=0.0 leaves the logarithm of 0"),
         ({"pooling_typ": "max"}, "no setting 'pooling_typ'; did you mean 'pooling_type'?"),
     ],
 )
@@ -68,6 +75,20 @@ def test_an_impossible_setting_is_refused_with_what_is_allowed(choices, sentence
     with pytest.raises(Exception) as raised:  # huggingface_hub wraps our ValueError in its own
         AudioBranchConfig(**choices)
     assert sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_setting_may_be_nan_or_infinite(value):
+    names = [each.name for each in fields(AudioBranchConfig) if "float" in str(each.type)]
+    names = [name for name in names if hasattr(tiny_config(), name) and name in OWN_SETTINGS]
+    assert {"dropout", "mag_power", "preemphasis", "log_zero_guard_value", "normalize_mean"} <= set(names)
+    for name in names:
+        choices = {name: value}
+        if name.startswith("normalize_"):
+            numbers = {"normalize_mean": [0.0] * 20, "normalize_deviation": [1.0] * 20}
+            choices = {"normalize": "fixed"} | numbers | {name: [1.0] * 19 + [value]}
+        with pytest.raises(Exception, match=f"{name}=.* is impossible"):
+            tiny_config(**choices)
 
 
 def test_an_impossible_setting_made_later_is_never_saved(tmp_path):
