@@ -12,6 +12,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from .audio_batch import as_clips
 from .audio_input import load_audio, pad_batch
 from .configuration_audio_branch import LogMelSettings, log_mel_settings
+from .disk import saving
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel
 from .remote_code import HUB_KWARGS, allow_remote_code, save_remote_code
@@ -96,8 +97,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         remote_code = [self._adapter.extractor] if self._adapter is not None and self._adapter.has_remote_code else []
         if remote_code and push_to_hub:  # the upload would end before the code is written
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use push_to_hub(repo_id).")
-        written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
-        save_remote_code(remote_code, save_directory)
+        with saving(save_directory):
+            written = super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+            save_remote_code(remote_code, save_directory)
         return written
 
     def to_dict(self):

@@ -22,6 +22,7 @@ from .attention import ConformerAttention
 from .audio_batch import as_clips
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
+from .disk import saving
 from .encoding import input_device, iter_encode, stack_clips
 from .freezing import FreezingMixin
 from .front_end import make_front_end
@@ -131,8 +132,9 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         remote_code = [*self.base_model.encoder.remote_code, *self.base_model.front_end.remote_code]
         if remote_code and push_to_hub:  # the upload would end before the code is written
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use model.push_to_hub(repo_id).")
-        super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
-        save_remote_code(remote_code, save_directory)
+        with saving(save_directory):
+            super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
+            save_remote_code(remote_code, save_directory)
 
     def get_input_embeddings(self) -> nn.Module:
         """The module whose output enters the encoder's layers (used by adapters with gradient checkpointing)."""

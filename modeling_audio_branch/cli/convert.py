@@ -11,8 +11,8 @@ from rich.table import Table
 
 from ..convert.nemo import load_nemo
 from ..convert.parakeet import load_parakeet
+from ..disk import DiskError, writing
 from ..feature_extraction import AudioBranchFeatureExtractor
-from ..hub.writing import TEMPORARY_REMEDY, writing
 from ..modeling_audio_branch import AudioBranchModel
 from .common import exit_on_error
 
@@ -32,15 +32,10 @@ def convert(
     with exit_on_error():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(f"{folder} exists and is not an empty folder; give another.")
-        model = _load_parakeet(archive) if parakeet else _load_nemo(archive)
+        model = _load_parakeet(archive) if parakeet else load_nemo(archive, AudioBranchModel, show_progress=True)
         with console.status(f"Writing {folder}"):
             _save(model, folder)
     console.print(_summary(model, f"{Path(archive).name} in {folder}"))
-
-
-def _load_nemo(archive: str) -> AudioBranchModel:
-    with writing(Path(tempfile.gettempdir()), TEMPORARY_REMEDY):  # the archive's weights are copied there
-        return load_nemo(archive, AudioBranchModel, show_progress=True)
 
 
 def _load_parakeet(repository: str) -> AudioBranchModel:
@@ -56,8 +51,11 @@ def _save(model: AudioBranchModel, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             written = Path(temporary, "checkpoint")
-            model.save_pretrained(written)
-            AudioBranchFeatureExtractor.from_model(model).save_pretrained(written)
+            try:
+                model.save_pretrained(written)
+                AudioBranchFeatureExtractor.from_model(model).save_pretrained(written)
+            except DiskError as error:  # it names the temporary folder
+                raise error.__cause__ from None
             if folder.exists():
                 folder.rmdir()
             written.replace(folder)

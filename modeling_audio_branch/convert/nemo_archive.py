@@ -20,6 +20,8 @@ import rich.progress
 import torch
 import yaml
 
+from ..disk import TEMPORARY_REMEDY, DiskError, writing
+
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
 MAX_CONFIG_BYTES = 5_000_000
 MAX_YAML_ALIASES = 20  # a few dozen nested ones stand for billions of values
@@ -41,6 +43,7 @@ def read_archive(path: str | Path, show_progress: bool = False) -> tuple[dict, d
     Raises:
         FileNotFoundError: The path is not a file.
         NemoError: The archive is truncated, is not a NeMo checkpoint, exceeds a bound, or contains something unsafe.
+        DiskError: The temporary folder is full.
     """
     path = Path(path)
     if not path.is_file():
@@ -50,7 +53,7 @@ def read_archive(path: str | Path, show_progress: bool = False) -> tuple[dict, d
             members = _find_members(archive, path)
             config = _read_config(archive.extractfile(members[CONFIG]), path)
             weights = _read_weights(archive.extractfile(members[WEIGHTS]), path)
-    except NemoError:
+    except (NemoError, DiskError):
         raise
     except (tarfile.TarError, EOFError, zlib.error, OSError, *MALFORMED) as error:
         raise NemoError(f"{path} can't be read as a tar archive ({_first_line(error)}); is it complete?") from error
@@ -69,7 +72,8 @@ def _open_tar(path: Path, show_progress: bool) -> Iterator[tarfile.TarFile]:
             return
         file.seek(0)
         with tempfile.TemporaryFile() as copy:
-            _decompress(file, copy, path)
+            with writing(tempfile.gettempdir(), TEMPORARY_REMEDY):
+                _decompress(file, copy, path)
             with tarfile.open(fileobj=copy, mode="r:") as archive:
                 yield archive
 

@@ -12,9 +12,10 @@ import soundfile
 import torch
 from huggingface_hub import get_token
 
+from ..disk import TEMPORARY_REMEDY, writing
 from .errors import UploadError
 from .snippet import usage_snippet
-from .writing import TEMPORARY_REMEDY, temporary_folder, writing
+from .writing import temporary_folder
 
 SCRIPT = Path(__file__).with_name("clean_room_script.py")
 # The clean process inherits the environment without these: the package's path, the token, and every cache.

@@ -2,7 +2,7 @@
 
 from huggingface_hub.errors import HfHubHTTPError
 
-from .writing import disk_problem
+from ..disk import disk_problem
 
 # A server that answers with an error, and a server that does not answer. huggingface_hub 1 uses httpx, 2 uses httpx2.
 NETWORK_ERRORS = (OSError, *HfHubHTTPError.__bases__)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..disk import TEMPORARY_REMEDY, DiskError, disk_problem, writing
 from . import clean_room
 from .card import Statements
 from .checkpoint import check_checkpoint, load_checkpoint
@@ -30,7 +31,7 @@ from .results import read_results
 from .snippet import usage_snippet, with_output
 from .target import Target, check_names, check_target, visibility
 from .text import check_readable
-from .writing import TEMPORARY_REMEDY, DiskError, disk_problem, new_folder, temporary_folder, writing
+from .writing import new_folder, temporary_folder
 
 console = Console()
 

@@ -12,9 +12,9 @@ import typer
 from accelerate import PartialState
 from rich.console import Console
 
+from modeling_audio_branch.disk import DiskError, writing
 from modeling_audio_branch.hub.errors import CardError, UploadError
 from modeling_audio_branch.hub.push import push_checkpoint
-from modeling_audio_branch.hub.writing import DiskError, writing
 from recipes.emotion.cross_validation import cross_validate
 from recipes.emotion.data import load_recordings
 from recipes.emotion.recordings import DataError, Recording, drop_unusable

@@ -23,7 +23,8 @@ import typer
 
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
-from modeling_audio_branch.hub.writing import DiskError, replaced_file
+from modeling_audio_branch.disk import DiskError
+from modeling_audio_branch.hub.writing import replaced_file
 
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results

@@ -14,7 +14,7 @@ import typer
 from rich.progress import track
 
 from modeling_audio_branch.cli.common import exit_on_error
-from modeling_audio_branch.hub.writing import DiskError
+from modeling_audio_branch.disk import DiskError
 
 from ..debian_audio import KAJONGG, PACKAGES, install
 from .asterisk import SPEAKER_PAIRS, TEST_PACKAGES, prompt_pairs

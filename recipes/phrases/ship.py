@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
-from modeling_audio_branch.hub.writing import DiskError, writing
+from modeling_audio_branch.disk import DiskError, writing
 
 from ..debian_audio import kajongg_phrases
 from .audio import read_speech

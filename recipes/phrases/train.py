@@ -18,7 +18,7 @@ from transformers import TrainingArguments, set_seed
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
-from modeling_audio_branch.hub.writing import DiskError, writing
+from modeling_audio_branch.disk import DiskError, writing
 
 from ..emotion.resume import last_checkpoint
 from .audio import SAMPLE_RATE

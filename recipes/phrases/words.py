@@ -20,7 +20,7 @@ import typer
 from rich.progress import track
 
 from modeling_audio_branch.cli.common import exit_on_error
-from modeling_audio_branch.hub.writing import DiskError
+from modeling_audio_branch.disk import DiskError
 
 from ..debian_audio import PACKAGES
 from .audio import MIN_SECONDS, SAMPLE_RATE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.full_disk import full_disk
-from modeling_audio_branch.hub.writing import DiskError
+from modeling_audio_branch.disk import DiskError
 from recipes.phrases import clips
 from recipes.phrases.clips import ClipRecord, ClipWriter, load_clips
 

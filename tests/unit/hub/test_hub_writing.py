@@ -10,15 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from helpers.full_disk import full_disk
-from modeling_audio_branch.hub.writing import (
-    TEMPORARY_REMEDY,
-    DiskError,
-    disk_problem,
-    new_folder,
-    replaced_file,
-    temporary_folder,
-    writing,
-)
+from modeling_audio_branch.disk import TEMPORARY_REMEDY, DiskError, disk_problem, writing
+from modeling_audio_branch.hub.writing import new_folder, replaced_file, temporary_folder
 
 
 def write_text(path):
