@@ -1,4 +1,4 @@
-"""The report of an evaluation: results.json, which `audio-branch push --metrics` reads, report.md and confusion.png."""
+"""The report of an evaluation: results.json, which `audio-branch push --metrics` reads, report.md and its figures."""
 
 import json
 import platform
@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
-from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+from sklearn.metrics import confusion_matrix
 
+from modeling_audio_branch.hub.results import Metric
+from modeling_audio_branch.hub.writing import replaced_file
+from modeling_audio_branch.plots.style import save_figure
+from recipes.emotion.figures import MANY_CLASSES, commonest_confusions, plot_accuracies, plot_confusion, wilson_interval
 from recipes.emotion.metrics import accuracy_by_speaker, bootstrap_ci
 from recipes.emotion.settings import TrainingSettings
 
@@ -46,7 +49,7 @@ class Evaluation:
 
 
 def write_report(folder: Path, dataset: str, license: str, evaluation: Evaluation) -> dict:
-    """Writes results.json, report.md and confusion.png to the folder; returns what results.json holds.
+    """Writes results.json, report.md and its figures to the folder; returns what results.json holds.
 
     Args:
         folder: Made if it doesn't exist.
@@ -54,12 +57,27 @@ def write_report(folder: Path, dataset: str, license: str, evaluation: Evaluatio
         license: Licence of the data.
         evaluation: The predictions.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     results = to_results(dataset, license, evaluation)
-    (folder / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    (folder / "report.md").write_text(to_markdown(results), encoding="utf-8")
-    draw_confusion(results).savefig(folder / "confusion.png", dpi=120, bbox_inches="tight")
+    for name, text in {"results.json": json.dumps(results, indent=2), "report.md": to_markdown(results)}.items():
+        with replaced_file(folder / name) as file:
+            file.write_text(text, encoding="utf-8")
+    overall = results["metrics"]["weighted_accuracy"]["value"]
+    by_class = {name: Metric(**numbers) for name, numbers in results["accuracy_by_class"].items()}
+    save_figure(plot_confusion(results["confusion"], results["labels"]), folder / "confusion.png")
+    save_figure(plot_accuracies(by_class, "class", overall), folder / "classes.png")
+    if by_speaker := speaker_intervals(evaluation):
+        save_figure(plot_accuracies(by_speaker, "speaker", overall), folder / "speakers.png")
     return results
+
+
+def speaker_intervals(evaluation: Evaluation) -> dict[str, Metric]:
+    """The accuracy of each known speaker, with the 95 % Wilson interval of the speaker's clips."""
+    is_correct = np.asarray(evaluation.targets) == np.asarray(evaluation.predictions)
+    clips = {}
+    for speaker, correct in zip(evaluation.speakers, is_correct, strict=True):
+        if speaker is not None:
+            clips.setdefault(speaker, []).append(correct)
+    return {name: wilson_interval(sum(correct), len(correct)) for name, correct in sorted(clips.items())}
 
 
 def to_results(dataset: str, license: str, evaluation: Evaluation) -> dict:
@@ -69,6 +87,12 @@ def to_results(dataset: str, license: str, evaluation: Evaluation) -> dict:
     estimates = bootstrap_ci(*tested, evaluation.speakers)
     data = {"name": dataset, "license": license}
     threads = f"{torch.get_num_threads()} CPU cores"
+    confusion = confusion_matrix(*tested, labels=range(len(evaluation.labels)))
+    by_class = {
+        label: asdict(wilson_interval(row[i], row.sum()))
+        for i, (label, row) in enumerate(zip(evaluation.labels, confusion, strict=True))
+        if row.sum()
+    }
     versions = {name: version(name) for name in ("torch", "transformers", "scikit-learn", "soundfile")}
     return {
         "dataset": data,
@@ -81,8 +105,9 @@ def to_results(dataset: str, license: str, evaluation: Evaluation) -> dict:
         "interval": "95 % bootstrap of speakers" if accuracies else "95 % bootstrap of clips (no speakers are known)",
         "clips": len(evaluation.targets),
         "accuracy_by_speaker": accuracies,
+        "accuracy_by_class": by_class,
         "labels": evaluation.labels,
-        "confusion": confusion_matrix(*tested, labels=range(len(evaluation.labels))).tolist(),
+        "confusion": confusion.tolist(),
         "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else threads,
         "versions": versions | {"Python": platform.python_version()},
         "decoder": f"libsndfile {soundfile.__libsndfile_version__}",
@@ -98,22 +123,30 @@ def to_markdown(results: dict) -> str:
         f"| {SHORT_NAMES[name]} | {each['value']:.3f} | {each['low']:.3f} to {each['high']:.3f} |"
         for name, each in results["metrics"].items()
     ]
-    lines += ["", f"| true label | predicted: {' | '.join(labels)} |", "| --- |" + " --- |" * len(labels)]
-    rows = zip(labels, results["confusion"], strict=True)
-    lines += [f"| {label} | {' | '.join(map(str, counts))} |" for label, counts in rows]
+    lines += _confusion_table(results["confusion"], labels)
     if accuracies := results["accuracy_by_speaker"]:
         low, median, high = np.quantile(list(accuracies.values()), [0, 0.5, 1])
         lines += ["", f"Accuracy of {len(accuracies)} speakers: {low:.2f} to {high:.2f}, median {median:.2f}."]
-    return "\n".join([*lines, "", "![Confusion matrix](confusion.png)", ""])
+    lines += ["", "![Confusion matrix](confusion.png)", "", "![Accuracy by class](classes.png)", ""]
+    lines += ["![Accuracy by speaker](speakers.png)", ""] if accuracies else []
+    return "\n".join(lines)
 
 
-def draw_confusion(results: dict) -> Figure:
-    """The confusion matrix: a row for each true label, a column for each predicted one."""
-    side = 1 + 0.7 * len(results["labels"])  # inches
-    figure = Figure(figsize=(side, side))
-    matrix = ConfusionMatrixDisplay(np.array(results["confusion"]), display_labels=results["labels"])
-    matrix.plot(ax=figure.subplots(), colorbar=False, xticks_rotation=45)
-    return figure
+def _confusion_table(confusion: list[list[int]], labels: list[str]) -> list[str]:
+    """All cells, empty ones blank; of many classes the ten commonest confusions."""
+    if len(labels) <= MANY_CLASSES:
+        header = ["", f"| true label | predicted: {' | '.join(labels)} |", "| --- |" + " --- |" * len(labels)]
+        rows = zip(labels, confusion, strict=True)
+        return header + [f"| {label} | {' | '.join(str(count or '') for count in counts)} |" for label, counts in rows]
+    lines = [
+        "",
+        "The commonest confusions:",
+        "",
+        "| true label | predicted | clips | share of the true label's clips |",
+    ]
+    lines += ["| --- | --- | --- | --- |"]
+    mistakes = commonest_confusions(np.array(confusion), labels)
+    return lines + [f"| {true} | {predicted} | {clips} | {share:.2f} |" for true, predicted, clips, share in mistakes]
 
 
 def to_table(results: dict) -> Table:
