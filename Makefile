@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+EXAMPLES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train-demo test test-upstream docs lint bench
+.PHONY: help demo train-demo test test-upstream fuzz docs lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +28,9 @@ test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n 2 --durations 10 $(TESTS)
+
+fuzz: .venv/.ready  ## Try to break the readers of files; EXAMPLES=1000000 runs for hours
+	AUDIO_BRANCH_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
 
 test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
 	$(BIN)/pip install --quiet --editable '.[upstream]'

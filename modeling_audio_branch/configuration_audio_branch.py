@@ -192,7 +192,10 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
                 raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
         if self.encoder_config is not None:
             self._follow_encoder()
-        super().__post_init__(**kwargs)
+        try:
+            super().__post_init__(**kwargs)
+        except (AttributeError, TypeError) as error:  # of dtype, id2label and others, which it does not check
+            raise ValueError(f"The configuration has a setting that Transformers does not take: {error}.") from error
         # Always the full maps, so that a classification checkpoint opens with AutoModel, and an embedding checkpoint
         # with AutoModelForAudioClassification.
         self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
@@ -321,11 +324,16 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
             raise ValueError(
                 f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
             )
-        if self.mag_power <= 0:
-            raise ValueError(f"mag_power={self.mag_power} is impossible: give a positive number, such as 2 for power.")
-        if self.log_zero_guard_value <= 0:
+        if not 0 < self.mag_power <= 4:
+            raise ValueError(f"mag_power={self.mag_power} is impossible: give a positive number up to 4, such as 2.")
+        if abs(self.preemphasis) > 1:
+            raise ValueError(f"preemphasis={self.preemphasis} is impossible: give a number from -1 to 1, such as 0.97.")
+        if self.log_zero_guard_value > 1:
+            raise ValueError(f"log_zero_guard_value={self.log_zero_guard_value} hides speech: give a number up to 1.")
+        if self.log_zero_guard_value < 1e-38:  # 0 in float32
             raise ValueError(
-                f"log_zero_guard_value={self.log_zero_guard_value} leaves the logarithm of 0: give a positive number."
+                f"log_zero_guard_value={self.log_zero_guard_value} leaves the logarithm of 0: give a positive number, "
+                f"at least 1e-38."
             )
         for name in ("normalize_mean", "normalize_deviation"):
             value = getattr(self, name)
@@ -334,6 +342,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
                     f"normalize={self.normalize!r} with {'no' if value is None else len(value)} numbers in {name} is "
                     f"impossible: 'fixed' goes with n_mels={self.n_mels} numbers, all others with None."
                 )
+        if self.normalize_deviation is not None and min(self.normalize_deviation) < 1e-6:
+            raise ValueError("normalize_deviation has numbers under 1e-6, which can't be divided by; give larger ones.")
 
     def validate_attention(self):
         self.validate_sizes()  # first, in any order of calls, so that nothing is divided by 0 below

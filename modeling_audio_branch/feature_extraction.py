@@ -7,11 +7,12 @@ from dataclasses import asdict, fields
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from .audio_batch import as_clips
 from .audio_input import load_audio, pad_batch
-from .configuration_audio_branch import LogMelSettings, log_mel_settings
+from .configuration_audio_branch import AudioBranchConfig, LogMelSettings, log_mel_settings
 from .disk import saving
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel
@@ -65,8 +66,13 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         )
         if self.padding_side != "right":
             raise ValueError(f"padding_side={self.padding_side!r} was given; Audio Branch pads on the 'right' only.")
+        if encoder_extractor is None:
+            _check_settings(feature_size, sampling_rate, padding_value, settings)
         for name, value in asdict(LogMelSettings(**settings)).items():  # as attributes, which Transformers saves
             setattr(self, name, value)
+        for name, value in {"custom_window": custom_window, "custom_mel_filters": custom_mel_filters}.items():
+            if value is not None and not _is_finite(value):
+                raise ValueError(f"{name} is not an array of finite numbers; give one, or leave it out.")
         # Not `window` and `mel_filters`: Transformers does not save attributes of these names.
         self.custom_window = custom_window
         self.custom_mel_filters = custom_mel_filters
@@ -198,9 +204,28 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             log_mel = LogMel(self.sampling_rate, self.feature_size, log_mel_settings(self))
             for name in ("window", "mel_filters"):
                 if (custom := getattr(self, f"custom_{name}")) is not None:
-                    log_mel.load_constant(name, torch.tensor(custom))
+                    log_mel.load_constant(name, torch.tensor(custom, dtype=torch.float32))
             self._log_mels[str(device)] = log_mel.to(device)
         return self._log_mels[str(device)]
+
+
+def _is_finite(numbers) -> bool:
+    try:
+        return bool(torch.tensor(numbers, dtype=torch.float32).isfinite().all())
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _check_settings(feature_size, sampling_rate, padding_value, settings):
+    """Raises a ValueError of one sentence if the configuration of a model would refuse these settings."""
+    if isinstance(padding_value, bool) or not isinstance(padding_value, (int, float)):
+        raise ValueError(f"padding_value={padding_value!r:.100} was given; give a number.")
+    try:
+        AudioBranchConfig(n_mels=feature_size, sample_rate=sampling_rate, **settings)
+    except StrictDataclassError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        reason = reason.replace("n_mels", "feature_size").replace("sample_rate", "sampling_rate")
+        raise ValueError(f"The feature extractor has an impossible setting: {reason[:300]}") from error
 
 
 AudioBranchFeatureExtractor.register_for_auto_class()

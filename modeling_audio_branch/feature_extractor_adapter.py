@@ -30,6 +30,11 @@ class FeatureExtractorAdapter:
     def __init__(self, extractor: dict | SequenceFeatureExtractor):
         extractor = self._from_settings(extractor) if isinstance(extractor, dict) else extractor
         self.extractor = getattr(extractor, "feature_extractor", extractor)
+        if not isinstance(self.extractor, SequenceFeatureExtractor):
+            raise ValueError(
+                f"The feature extractor is a {type(self.extractor).__name__}; give one of Transformers, or its "
+                f"settings (to_dict())."
+            )
         if self.extractor.padding_side != "right":
             raise ValueError(f"The feature extractor has padding_side={self.extractor.padding_side!r}; give 'right'.")
         kind = type(self.extractor).__name__

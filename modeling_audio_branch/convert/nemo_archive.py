@@ -6,6 +6,7 @@ an archive may ask for is bounded; each bound is stated when it is exceeded.
 """
 
 import gzip
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -30,7 +31,7 @@ MAX_MEMBERS = 10_000
 MAX_UNPACKED_RATIO, MIN_UNPACKED_BYTES = 10, 64_000_000  # weights hardly shrink when they are compressed
 COPY_BYTES = 1 << 24
 # What torch and PyYAML raise on malformed data, in addition to their own errors.
-MALFORMED = (RuntimeError, ValueError, KeyError, AttributeError, IndexError, TypeError, OverflowError)
+MALFORMED = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, OverflowError, struct.error)
 
 
 class NemoError(ValueError):

@@ -67,6 +67,8 @@ def test_transformers_names_and_ours_are_the_same_settings():
         ({"pooling_type": "mean"}, "expected one of ('attention', 'max', 'avg', 'learnable'), got mean"),
         ({"n_mels": "80"}, "'n_mels' expected int, got str"),
         ({"mag_power": 0}, "mag_power=0 is impossible: give a positive number"),
+        ({"preemphasis": 1.5}, "preemphasis=1.5 is impossible: give a number from -1 to 1"),
+        ({"log_zero_guard_value": 1e38}, "log_zero_guard_value=1e+38 hides speech: give a number up to 1"),
         ({"log_zero_guard_value": 0.0}, "log_zero_guard_value=0.0 leaves the logarithm of 0"),
         ({"pooling_typ": "max"}, "no setting 'pooling_typ'; did you mean 'pooling_type'?"),
     ],
