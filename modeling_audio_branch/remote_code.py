@@ -3,12 +3,18 @@
 Such a class is loaded inside `allow_remote_code`, and its source files are saved with our checkpoint.
 """
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
+from transformers import AutoModel, PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save, get_class_from_dynamic_module
+from transformers.utils import logging
 
 from .configuration_audio_branch import AudioBranchConfig
+
+logger = logging.get_logger(__name__)
 
 HUB_KWARGS = ("cache_dir", "force_download", "local_files_only", "revision", "token")  # settings of a download
 
@@ -17,12 +23,49 @@ _allowed_remote_code = ContextVar("allowed_remote_code", default=None)
 
 @contextmanager
 def allow_remote_code(repository: str, trust_remote_code: bool, **hub_kwargs):
-    """Inside, encoders and feature extractors may run code from this repository or folder only, if it is trusted."""
+    """Inside, encoders and feature extractors may run code from this repository or folder only, if it is trusted.
+
+    One warning if it is a folder whose copy of Audio Branch differs from the one that runs.
+    """
+    if trust_remote_code and isinstance(repository, (str, os.PathLike)) and os.path.isdir(repository):
+        _warn_of_other_code(Path(repository), Path(__file__).parent)
     token = _allowed_remote_code.set((repository, hub_kwargs) if trust_remote_code else None)
     try:
         yield
     finally:
         _allowed_remote_code.reset(token)
+
+
+def _warn_of_other_code(folder: Path, running: Path) -> None:
+    """Transformers runs the classes of an imported package, not those of a folder that is trusted to run its own."""
+    if not (folder / "modeling_audio_branch.py").is_file() or folder.resolve() == running.resolve():
+        return
+    pairs = [(path, running / path.name) for path in sorted(folder.glob("*.py"))]
+    differing = [
+        path.name
+        for path, other in pairs
+        if other.is_file() and path.read_bytes().splitlines() != other.read_bytes().splitlines()
+    ]
+    if differing:
+        logger.warning_once(
+            f"{folder} has its own code, but that of {running} runs, which differs in {', '.join(differing)}; to run "
+            f"the folder's code, load it by AutoModel in a process that does not import modeling_audio_branch."
+        )
+
+
+def auto_model_class(repository, trust_remote_code: bool = False, **hub_kwargs) -> type:
+    """AutoModel, or the model class that a trusted repository brings.
+
+    AutoModel remembers the model class of a configuration class. Of two folders with one name and the same
+    configuration code, it would load the second with the first's model class.
+    """
+    settings, _ = PreTrainedConfig.get_config_dict(repository, **hub_kwargs)
+    reference = settings.get("auto_map", {}).get("AutoModel")
+    if not trust_remote_code or reference is None:
+        return AutoModel
+    model_class = get_class_from_dynamic_module(reference, repository, **hub_kwargs)
+    model_class.register_for_auto_class("AutoModel")
+    return model_class
 
 
 def remote_code_class(settings: dict, auto_class: str) -> type:

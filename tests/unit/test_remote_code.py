@@ -1,14 +1,18 @@
 """Encoders with remote code run only if trusted, and are saved with their code."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoFeatureExtractor, AutoModel
 
+import modeling_audio_branch
 from helpers.encoders import SMALL
 from helpers.fresh_process import run_fresh
 from helpers.models import make_model, random_clips, tiny_config
@@ -17,6 +21,7 @@ from modeling_audio_branch import (
     AudioBranchForAudioClassification,
     AudioBranchModel,
 )
+from modeling_audio_branch.remote_code import auto_model_class
 
 CUSTOM_CODE = {
     "configuration_tiny_encoder.py": """
@@ -79,14 +84,21 @@ CUSTOM_CODE = {
 }
 
 
-def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(tmp_path):
-    source, repository = tmp_path / "code_of_encoder", tmp_path / "repository"
-    source.mkdir()
+def save_encoder(folder, parent, change=("", "")):
+    """Saves an encoder with its own code, in which `change` replaces a text by another; returns the new folder."""
+    source = folder / parent / "code_of_encoder"
+    source.mkdir(parents=True)
     for file, code in CUSTOM_CODE.items():
-        (source / file).write_text(textwrap.dedent(code))
+        (source / file).write_text(textwrap.dedent(code).replace(*change))
+    repository = folder / parent / "model"
     command = [sys.executable, str(source / "save.py"), str(repository)]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(folder / parent)})
+    return repository
 
+
+def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(tmp_path):
+    repository = save_encoder(tmp_path, "first")
+    source = tmp_path / "first" / "code_of_encoder"
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         AudioBranchModel.from_encoder(repository)
     model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
@@ -177,3 +189,53 @@ def test_folders_of_one_name_run_their_own_code_in_one_process(tmp_path):
     assert len({{values[0] for values in sums.values()}}) == 3, sums
     """
     run_fresh(code, tmp_path)
+
+
+def test_encoders_in_folders_of_one_name_run_their_own_code(tmp_path):
+    changes = {"first": ("", ""), "second": ("layers[0](frames)", "layers[0](frames) * 0 + 5")}
+    for parent, change in changes.items():
+        repository = save_encoder(tmp_path, parent, change)
+        model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
+        with torch.no_grad():
+            frames = model(random_clips([16000])[0][None]).last_hidden_state
+        assert (frames == 5).all() == (parent == "second")
+    third = save_encoder(tmp_path, "third", ("self.layers", "self.blocks"))
+    found = {auto_model_class(tmp_path / parent / "model", trust_remote_code=True) for parent in changes}
+    assert len(found | {auto_model_class(third, trust_remote_code=True)}) == 3
+    _, loading = auto_model_class(third, trust_remote_code=True).from_pretrained(third, output_loading_info=True)
+    assert not loading["missing_keys"] and not loading["unexpected_keys"]
+    assert auto_model_class(third) is AutoModel
+
+
+@pytest.fixture
+def warnings(caplog, monkeypatch):
+    """Takes the warnings about other code that were logged since the last call."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+
+    def take():
+        found = [record.getMessage() for record in caplog.records if "has its own code" in record.getMessage()]
+        caplog.clear()
+        return found
+
+    return take
+
+
+def test_a_trusted_folder_whose_code_is_not_the_code_that_runs_gives_one_warning(tmp_path, warnings):
+    model = make_model(AudioBranchModel, tiny_config())
+    folder = tmp_path / "saved"
+    for saved in (model, AudioBranchFeatureExtractor.from_model(model)):
+        saved.save_pretrained(folder)
+    for auto in (AutoModel, AutoFeatureExtractor):
+        auto.from_pretrained(folder, trust_remote_code=True)
+    assert warnings() == []  # the same code
+    for file, line in {"pooling.py": b"\nWINDOW = 3\n", "log_mel.py": b"\nWINDOW = 4\n"}.items():
+        (folder / file).write_bytes((folder / file).read_bytes() + line)
+    (folder / "masks.py").write_bytes((folder / "masks.py").read_bytes().replace(b"\n", b"\r\n"))
+    AudioBranchModel.from_pretrained(folder)
+    assert warnings() == []  # it is not asked to run the folder's code
+    for auto in (AutoModel, AutoModel, AutoFeatureExtractor):
+        auto.from_pretrained(folder, trust_remote_code=True)
+    (message,) = warnings()
+    running = Path(modeling_audio_branch.__file__).parent
+    assert message.startswith(f"{folder} has its own code, but that of {running} runs, which differs in log_mel.py, p")
+    assert message.count(".py") == 2
