@@ -15,7 +15,13 @@ from transformers.utils import logging
 from .configuration_audio_branch import AudioBranchConfig
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .masks import is_tracing, length_mask
-from .remote_code import allow_remote_code, is_remote_code, remote_code_class, remote_code_settings
+from .remote_code import (
+    allow_remote_code,
+    auto_model_class,
+    is_remote_code,
+    remote_code_class,
+    remote_code_settings,
+)
 
 logger = logging.get_logger(__name__)
 
@@ -35,7 +41,10 @@ def encoder_part(model: PreTrainedModel) -> PreTrainedModel:
 
 def load_encoder(repository, **hub_kwargs) -> PreTrainedModel:
     """The audio encoder in a repository or folder, in float32; a ValueError if it lacks some weights."""
-    whole, loading = AutoModel.from_pretrained(repository, dtype=torch.float32, output_loading_info=True, **hub_kwargs)
+    model_class = auto_model_class(repository, **hub_kwargs)
+    whole, loading = model_class.from_pretrained(
+        repository, dtype=torch.float32, output_loading_info=True, **hub_kwargs
+    )
     if whole.config.model_type == "audio_branch":
         raise ValueError(f"{repository} is an Audio Branch model already; load it by from_pretrained.")
     encoder = encoder_part(whole)
