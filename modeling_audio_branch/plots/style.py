@@ -13,6 +13,7 @@ from ..hub.writing import replaced_file
 INK, BLUE, ORANGE, GRAY = "#22303c", "#1f5f99", "#e07b28", "#a9b4bd"
 COLORMAP = "Blues"
 STYLE = {
+    "text.parse_math": False,  # names of files and classes are shown as they are, "$" too
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.labelcolor": INK,

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +15,22 @@ from rich.text import Text
 from sklearn.metrics import confusion_matrix
 
 from modeling_audio_branch.hub.results import Metric
+from modeling_audio_branch.hub.text import escape_markdown
 from modeling_audio_branch.hub.writing import replaced_file
 from modeling_audio_branch.plots.style import save_figure
-from recipes.emotion.figures import MANY_CLASSES, commonest_confusions, plot_accuracies, plot_confusion, wilson_interval
+from recipes.emotion.figures import (
+    MANY_CLASSES,
+    commonest_confusions,
+    one_line,
+    plot_accuracies,
+    plot_confusion,
+    wilson_interval,
+)
 from recipes.emotion.metrics import accuracy_by_speaker, bootstrap_ci
 from recipes.emotion.settings import TrainingSettings
 
 SHORT_NAMES = {"unweighted_accuracy": "UA", "weighted_accuracy": "WA", "macro_f1": "macro-F1"}
+MANY_SPEAKERS = 30  # above it, the terminal shows a summary
 
 
 @dataclass
@@ -63,10 +73,12 @@ def write_report(folder: Path, dataset: str, license: str, evaluation: Evaluatio
             file.write_text(text, encoding="utf-8")
     overall = results["metrics"]["weighted_accuracy"]["value"]
     by_class = {name: Metric(**numbers) for name, numbers in results["accuracy_by_class"].items()}
+    clips = dict(zip(results["labels"], map(sum, results["confusion"]), strict=True))
     save_figure(plot_confusion(results["confusion"], results["labels"]), folder / "confusion.png")
-    save_figure(plot_accuracies(by_class, "class", overall), folder / "classes.png")
+    save_figure(plot_accuracies(by_class, clips, "class", overall), folder / "classes.png")
     if by_speaker := speaker_intervals(evaluation):
-        save_figure(plot_accuracies(by_speaker, "speaker", overall), folder / "speakers.png")
+        clips = Counter(evaluation.speakers)
+        save_figure(plot_accuracies(by_speaker, clips, "speaker", overall), folder / "speakers.png")
     return results
 
 
@@ -117,44 +129,55 @@ def to_results(dataset: str, license: str, evaluation: Evaluation) -> dict:
 def to_markdown(results: dict) -> str:
     """The text of report.md."""
     labels = results["labels"]
-    lines = [f"# {results['dataset']['name']}", "", f"{results['protocol']}; {results['interval']}.", ""]
+    lines = [f"# {_cell(results['dataset']['name'])}", "", f"{results['protocol']}; {results['interval']}.", ""]
     lines += ["| metric | value | interval |", "| --- | --- | --- |"]
     lines += [
         f"| {SHORT_NAMES[name]} | {each['value']:.3f} | {each['low']:.3f} to {each['high']:.3f} |"
         for name, each in results["metrics"].items()
     ]
-    lines += _confusion_table(results["confusion"], labels)
-    if accuracies := results["accuracy_by_speaker"]:
-        low, median, high = np.quantile(list(accuracies.values()), [0, 0.5, 1])
-        lines += ["", f"Accuracy of {len(accuracies)} speakers: {low:.2f} to {high:.2f}, median {median:.2f}."]
+    lines += ["", "UA is the mean of the classes' accuracies, WA the accuracy of all clips.", ""]
+    lines += _confusion_table(np.array(results["confusion"]), [*map(_cell, labels)])
+    accuracies = results["accuracy_by_speaker"]
+    lines += ["", f"{_speaker_summary(accuracies)}."] if accuracies else []
     lines += ["", "![Confusion matrix](confusion.png)", "", "![Accuracy by class](classes.png)", ""]
     lines += ["![Accuracy by speaker](speakers.png)", ""] if accuracies else []
+    lines += ["The lines on the bars are 95 % Wilson intervals, which take clips as independent. Clips of one speaker"]
+    lines += ["are alike, so that the accuracy of a class for other speakers is less certain than its line shows.", ""]
     return "\n".join(lines)
 
 
-def _confusion_table(confusion: list[list[int]], labels: list[str]) -> list[str]:
+def _cell(text: str) -> str:
+    """A text that Markdown shows as it is, in one cell of a table."""
+    return escape_markdown(one_line(text))
+
+
+def _speaker_summary(accuracies: dict[str, float]) -> str:
+    low, median, high = np.quantile(list(accuracies.values()), [0, 0.5, 1])
+    return f"Accuracy of {len(accuracies)} speakers: {low:.2f} to {high:.2f}, median {median:.2f}"
+
+
+def _confusion_table(confusion: np.ndarray, labels: list[str]) -> list[str]:
     """All cells, empty ones blank; of many classes the ten commonest confusions."""
     if len(labels) <= MANY_CLASSES:
-        header = ["", f"| true label | predicted: {' | '.join(labels)} |", "| --- |" + " --- |" * len(labels)]
+        header = [f"| true label | predicted: {' | '.join(labels)} |", "| --- |" + " --- |" * len(labels)]
         rows = zip(labels, confusion, strict=True)
         return header + [f"| {label} | {' | '.join(str(count or '') for count in counts)} |" for label, counts in rows]
-    lines = [
-        "",
-        "The commonest confusions:",
-        "",
-        "| true label | predicted | clips | share of the true label's clips |",
-    ]
-    lines += ["| --- | --- | --- | --- |"]
-    mistakes = commonest_confusions(np.array(confusion), labels)
-    return lines + [f"| {true} | {predicted} | {clips} | {share:.2f} |" for true, predicted, clips, share in mistakes]
+    commonest = commonest_confusions(confusion, labels)
+    shown, mistakes = sum(clips for _, _, clips, _ in commonest), confusion.sum() - np.trace(confusion)
+    header = ["| true label | predicted | clips | share of the true label's clips |", "| --- | --- | --- | --- |"]
+    rows = [f"| {true} | {predicted} | {clips} | {share:.2f} |" for true, predicted, clips, share in commonest]
+    return [f"The commonest confusions, {shown:,} of {mistakes:,} mistakes:", "", *header, *rows]
 
 
 def to_table(results: dict) -> Table:
-    """The metrics and the accuracy for each speaker, for the terminal."""
-    title = f"{results['dataset']['name']}: {results['clips']} clips, {results['folds']} folds"
+    """The metrics and the accuracy for each speaker, for the terminal; of many speakers a summary."""
+    title = f"{one_line(results['dataset']['name'])}: {results['clips']} clips, {results['folds']} folds"
     table = Table("metric", "value", "95 % interval", title=Text(title))
     for metric, numbers in results["metrics"].items():
         table.add_row(metric, f"{numbers['value']:.3f}", f"{numbers['low']:.3f} to {numbers['high']:.3f}")
-    for speaker, accuracy in results["accuracy_by_speaker"].items():
-        table.add_row(Text(f"accuracy of {speaker}"), f"{accuracy:.3f}")
+    accuracies = results["accuracy_by_speaker"]
+    for speaker, accuracy in accuracies.items() if len(accuracies) <= MANY_SPEAKERS else ():
+        table.add_row(Text(f"accuracy of {one_line(speaker)}"), f"{accuracy:.3f}")
+    if len(accuracies) > MANY_SPEAKERS:
+        table.caption = _speaker_summary(accuracies)
     return table

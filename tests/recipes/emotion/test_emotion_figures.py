@@ -1,17 +1,23 @@
 """The figures of the emotion recipe: what they show is what was counted."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from modeling_audio_branch.plots.style import save_figure
 from recipes.emotion.figures import (
     MANY_CLASSES,
+    MAX_NAME_LENGTH,
+    MAX_NAMES,
     block_order,
     commonest_confusions,
     plot_accuracies,
     plot_confusion,
+    short_name,
     wilson_interval,
 )
 
@@ -75,7 +81,7 @@ def test_empty_cells_are_blank_and_only_small_matrices_have_numbers(size):
 @settings(max_examples=10)
 def test_every_class_has_a_bar_with_its_interval(correct):
     accuracies = {name: wilson_interval(count, 30) for name, count in correct.items()}
-    axes = plot_accuracies(accuracies, "class", 0.5).axes[0]
+    axes = plot_accuracies(accuracies, dict.fromkeys(correct, 30), "class", 0.5).axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert sorted(names) == sorted(accuracies)
     bars = axes.containers[0]
@@ -85,3 +91,48 @@ def test_every_class_has_a_bar_with_its_interval(correct):
         assert segment[:, 0] == pytest.approx([accuracies[name].low, accuracies[name].high])
     widths = [bar.get_width() for bar in bars]
     assert widths == sorted(widths)
+
+
+def test_the_number_of_clips_stands_by_each_bar():
+    clips = {"happy": 40, "sad": 1200}
+    accuracies = {name: wilson_interval(total // 2, total) for name, total in clips.items()}
+    axes = plot_accuracies(accuracies, clips, "class", 0.5).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["all clips: 0.50", "clips", "1,200", "40"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["sad", "happy"]  # ties: by name from the top
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_short_name_is_one_short_line_and_keeps_both_ends(name):
+    short = short_name(name)
+    assert len(short.splitlines()) <= 1 and len(short) <= MAX_NAME_LENGTH
+    line = " ".join(name.split())
+    assert short == line if len(line) <= MAX_NAME_LENGTH else line.startswith(short[:10]) and line.endswith(short[-10:])
+
+
+@pytest.mark.filterwarnings("error:constrained_layout not applied")
+def test_names_with_dollars_and_long_names_are_drawn(tmp_path):
+    for size in (3, 20):
+        names = [r"$\foo$", "a$b$c", "the name of a class " * 10, *(f"class {i}" for i in range(3, size))]
+        confusion = np.eye(size, dtype=int)
+        accuracies = {name: wilson_interval(1, 1) for name in names}
+        for figure in (
+            plot_confusion(confusion, names),
+            plot_accuracies(accuracies, dict.fromkeys(names, 1), "class", 1),
+        ):
+            save_figure(figure, tmp_path / "figure.png")
+            assert r"$\foo$" in {label.get_text() for label in figure.axes[0].get_yticklabels()}
+
+
+def test_very_many_classes_and_speakers_have_no_names_and_a_picture_of_a_usual_size():
+    size = MAX_NAMES + 1
+    start = time.perf_counter()
+    speakers = {f"speaker {i}": wilson_interval(i % 6, 5 + i % 6) for i in range(3000)}
+    figures = [
+        plot_confusion(np.eye(size, dtype=int), [f"class {i}" for i in range(size)]),
+        plot_accuracies(speakers, dict.fromkeys(speakers, 5), "speaker", 0.5),
+    ]
+    for figure in figures:
+        assert max(figure.get_size_inches()) < 20
+        assert not figure.axes[0].get_yticklabels()
+    assert figures[1].axes[0].get_ylabel() == "3,000 speakers, from the highest to the lowest"
+    assert time.perf_counter() - start < 20  # about 1 s; names took 15 s

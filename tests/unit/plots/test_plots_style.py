@@ -16,9 +16,9 @@ from modeling_audio_branch.plots.style import INK
 
 
 @styled
-def a_figure():
+def a_figure(label="Seconds"):
     figure = Figure(figsize=(2, 1))
-    figure.subplots().set_xlabel("Seconds")
+    figure.subplots().set_xlabel(label)
     return figure
 
 
@@ -37,6 +37,10 @@ def test_a_figure_is_saved_in_the_format_of_its_suffix_and_folders_are_made(tmp_
         path = tmp_path / "new" / name
         save_figure(a_figure(), path)
         assert path.read_bytes().startswith(start)
+
+
+def test_names_with_dollars_are_not_read_as_formulas(tmp_path):
+    save_figure(a_figure(r"$\foo$.wav"), tmp_path / "a.png")
 
 
 def test_a_suffix_that_is_no_picture_is_refused(tmp_path):
