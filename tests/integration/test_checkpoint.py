@@ -1,7 +1,7 @@
 """The checkpoint that ships: its weights, its card, its results, and what it is for."""
 
+import importlib.util
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 import yaml
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 from torch.nn import functional as F
 from transformers import AutoFeatureExtractor, AutoModel
+from typer.testing import CliRunner
 
 from helpers.fresh_process import run_fresh
 from modeling_audio_branch import AudioBranchModel
@@ -138,17 +140,21 @@ def test_publishing_what_was_published_changes_nothing(published, tmp_path):
 
 
 def test_the_picture_of_two_speakers_is_drawn(tmp_path):
-    program = [sys.executable, str(ROOT / "examples" / "same_phrase.py")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    spec = importlib.util.spec_from_file_location("same_phrase", ROOT / "examples" / "same_phrase.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    app = typer.Typer()
+    app.command()(example.main)
     picture = tmp_path / "new" / "picture.png"
-    done = subprocess.run([*program, "--output", picture], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["--output", str(picture)])
+    assert done.exit_code == 0, done.output
     assert picture.read_bytes().startswith(b"\x89PNG") and "www.voip.ammdomus.it" in done.stdout
     similarity = [float(line.split()[-1]) for line in done.stdout.splitlines() if line.startswith("carlo")]
     assert similarity[0] > similarity[1]
     for arguments, sentence in ((["a.wav"], "give three"), (["a.wav"] * 3, "a.wav")):
-        done = subprocess.run([*program, *arguments], capture_output=True, text=True, env=environment)
-        assert done.returncode != 0 and sentence in done.stderr and "Traceback" not in done.stderr
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code != 0 and sentence in done.stderr and "Traceback" not in done.stderr
+        assert isinstance(done.exception, SystemExit)
 
 
 def test_the_card_and_the_page_say_how_the_folder_loads_without_code(tmp_path):

@@ -13,6 +13,7 @@ from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 @pytest.mark.parametrize("attention_window", [None, 8])
 def test_the_compiled_model_equals_the_eager_one(position_embedding, attention_window):
     config = tiny_config(
+        num_layers=1,  # compiling takes most of the time, and two layers take half as long again
         position_embedding=position_embedding,
         attention_window=attention_window,
         subsampling_factor=2,

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
 import modeling_audio_branch
@@ -84,21 +86,35 @@ CUSTOM_CODE = {
 }
 
 
-def save_encoder(folder, parent, change=("", "")):
-    """Saves an encoder with its own code, in which `change` replaces a text by another; returns the new folder."""
-    source = folder / parent / "code_of_encoder"
-    source.mkdir(parents=True)
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory):
+    """A folder `model` of an encoder with its own code, and the source `code_of_encoder`, which wrote it."""
+    folder = tmp_path_factory.mktemp("encoder")
+    source = folder / "code_of_encoder"
+    source.mkdir()
     for file, code in CUSTOM_CODE.items():
-        (source / file).write_text(textwrap.dedent(code).replace(*change))
-    repository = folder / parent / "model"
-    command = [sys.executable, str(source / "save.py"), str(repository)]
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(folder / parent)})
+        (source / file).write_text(textwrap.dedent(code))
+    command = [sys.executable, str(source / "save.py"), str(folder / "model")]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(folder)})
+    return folder
+
+
+def copy_encoder(folder, parent, change=("", "")):
+    """A copy of the encoder's folder below `parent`, whose code and weights have a text replaced by another."""
+    repository = parent / "model"
+    shutil.copytree(folder / "model", repository)
+    code = repository / "modeling_tiny_encoder.py"
+    code.write_text(code.read_text().replace(*change))
+    weights = load_file(repository / "model.safetensors")
+    old, new = (text.removeprefix("self.") for text in change)
+    renamed = {name.replace(old, new) if old.isidentifier() else name: value for name, value in weights.items()}
+    save_file(renamed, repository / "model.safetensors", metadata={"format": "pt"})
     return repository
 
 
-def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(tmp_path):
-    repository = save_encoder(tmp_path, "first")
-    source = tmp_path / "first" / "code_of_encoder"
+def test_an_encoder_with_its_own_code_runs_only_if_trusted_and_is_saved_with_its_code(encoder_folder, tmp_path):
+    repository, source = copy_encoder(encoder_folder, tmp_path), tmp_path / "code_of_encoder"
+    shutil.copytree(encoder_folder / "code_of_encoder", source)
     with pytest.raises(ValueError, match="trust_remote_code=True"):
         AudioBranchModel.from_encoder(repository)
     model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
@@ -191,15 +207,15 @@ def test_folders_of_one_name_run_their_own_code_in_one_process(tmp_path):
     run_fresh(code, tmp_path)
 
 
-def test_encoders_in_folders_of_one_name_run_their_own_code(tmp_path):
+def test_encoders_in_folders_of_one_name_run_their_own_code(encoder_folder, tmp_path):
     changes = {"first": ("", ""), "second": ("layers[0](frames)", "layers[0](frames) * 0 + 5")}
     for parent, change in changes.items():
-        repository = save_encoder(tmp_path, parent, change)
+        repository = copy_encoder(encoder_folder, tmp_path / parent, change)
         model = AudioBranchModel.from_encoder(repository, trust_remote_code=True, **SMALL)
         with torch.no_grad():
             frames = model(random_clips([16000])[0][None]).last_hidden_state
         assert (frames == 5).all() == (parent == "second")
-    third = save_encoder(tmp_path, "third", ("self.layers", "self.blocks"))
+    third = copy_encoder(encoder_folder, tmp_path / "third", ("self.layers", "self.blocks"))
     found = {auto_model_class(tmp_path / parent / "model", trust_remote_code=True) for parent in changes}
     assert len(found | {auto_model_class(third, trust_remote_code=True)}) == 3
     _, loading = auto_model_class(third, trust_remote_code=True).from_pretrained(third, output_loading_info=True)
