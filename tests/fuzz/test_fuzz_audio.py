@@ -33,7 +33,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize("format", SAMPLES)
 @given(data=st.data())
-@fuzz(60)
+@fuzz(120)
 def test_a_mutated_audio_file_is_decoded_or_refused_in_a_sentence(format, data, tmp_path):
     content = data.draw(mutations(SAMPLES[format]))
     path = tmp_path / "clip"
@@ -63,7 +63,7 @@ anything = st.recursive(
 
 
 @given(anything, anything)
-@fuzz(300)
+@fuzz(1500)
 def test_any_object_is_audio_or_refused_in_a_sentence(audio, rate):
     clips = loads_or_says_why(as_clips, audio)
     for index, clip in enumerate(clips[0] if clips else ()):

@@ -66,7 +66,7 @@ def load_nemo(path):
 
 @pytest.mark.parametrize("part", ["archive", "config", "weights"])
 @given(data=st.data())
-@fuzz(120)
+@fuzz(250)
 def test_a_mutated_nemo_archive_loads_or_is_refused_in_a_sentence(part, data, tmp_path):
     if part == "archive":
         content = data.draw(mutations(ARCHIVES))
@@ -112,7 +112,7 @@ CONFIG = tiny_config(subsampling_factor=4).to_dict()
 
 
 @given(content=changed_json(CONFIG))
-@fuzz(300)
+@fuzz(800)
 def test_a_mutated_configuration_loads_or_is_refused(content, tmp_path):
     (tmp_path / "config.json").write_bytes(content)
     try:
@@ -127,7 +127,7 @@ EXTRACTOR = AudioBranchFeatureExtractor(feature_size=20).to_dict()
 
 
 @given(content=changed_json(EXTRACTOR))
-@fuzz(300)
+@fuzz(800)
 def test_a_mutated_extractor_makes_finite_features_or_is_refused(content, tmp_path):
     (tmp_path / "preprocessor_config.json").write_bytes(content)
 
@@ -140,7 +140,7 @@ def test_a_mutated_extractor_makes_finite_features_or_is_refused(content, tmp_pa
 
 
 @given(content=changed_json(RESULTS))
-@fuzz(300)
+@fuzz(800)
 def test_mutated_results_are_read_or_refused_in_a_sentence(content, tmp_path):
     (tmp_path / "results.json").write_bytes(content)
     results = loads_or_says_why(read_results, tmp_path / "results.json")

@@ -1,7 +1,5 @@
 """`encode`: any form of audio, long files, the order of the input, progress."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import soundfile
@@ -139,29 +137,6 @@ def test_clips_that_can_not_be_read_are_skipped_and_named_on_demand(model, bad, 
 def test_wrong_arguments_of_encode_are_one_sentence(model, arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         model.encode(np.zeros(4000), RATE, **arguments)
-
-
-@pytest.mark.parametrize("mode", ["train", "eval", "partly"])
-@pytest.mark.parametrize("prepared", [False, True])
-def test_threads_encode_at_a_time_and_the_model_stays_as_it_is(mode, prepared):
-    config = tiny_config(conv_norm="batch", dropout=0.5, position_embedding="relative", apply_spec_augment=True)
-    model = make_model(AudioBranchModel, config)
-    clips = [clip.numpy() for clip in random_clips([4000, 9000, 2000, 7000])]
-    expected = model.encode(clips, sampling_rate=RATE).segment_features
-    if prepared:
-        model.prepare_for_inference(measure=False)
-    model.train(mode == "train")
-    if mode == "partly":
-        model.encoder.layers[0].train()
-    modes = [module.training for module in model.modules()]
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    with ThreadPoolExecutor(4) as threads:
-        results = [*threads.map(lambda _: model.encode(clips, sampling_rate=RATE).segment_features, range(16))]
-    for result in results:
-        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
-    assert [module.training for module in model.modules()] == modes
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, state[name]), name
 
 
 def test_a_wrapped_model_in_training_mode_is_refused_in_one_sentence():
