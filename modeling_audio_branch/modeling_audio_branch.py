@@ -5,6 +5,7 @@
 B batch, L samples, T log-mel frames, T' encoder frames, M mel bins, D d_model, H heads, S segments.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -322,9 +323,11 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error={on_error!r} was given; give 'raise' or 'skip'.")
         clips, is_batch = as_clips(audio)
-        hidden = (None if len(clips) > batch_size else True) if show_progress is None else not show_progress
         encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error)
-        encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip", disable=hidden)
+        if show_progress is None:
+            show_progress = len(clips) > batch_size and sys.stderr.isatty()
+        if show_progress:  # not a hidden bar, which takes tqdm's lock of all threads and processes too
+            encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip")
         outputs, errors = stack_clips(encoded, self.config)
         if not is_batch:
             outputs = {name: value[0] for name, value in outputs.items()}

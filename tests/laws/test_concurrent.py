@@ -7,6 +7,7 @@ import torch
 
 from helpers.models import make_model, random_clips, tiny_config
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch import modeling_audio_branch as modeling
 
 RATE = 16000
 
@@ -32,3 +33,13 @@ def test_threads_encode_at_a_time_and_the_model_stays_as_it_is(mode, prepared):
     assert [module.training for module in model.modules()] == modes
     for name, value in model.state_dict().items():
         assert torch.equal(value, state[name]), name
+
+
+def test_encode_takes_no_lock_that_threads_and_processes_share(monkeypatch):
+    """A thread or a process that dies with tqdm's lock would block all others, also where no bar is shown."""
+    monkeypatch.setattr(modeling, "tqdm", lambda *_, **__: pytest.fail("tqdm was used"))
+    model = make_model(AudioBranchModel, tiny_config())
+    clips = [clip.numpy() for clip in random_clips([2000] * 9)]
+    model.encode(clips, sampling_rate=RATE, show_progress=False)
+    model.encode(clips, sampling_rate=RATE)  # there is no terminal in a test
+    model.encode(clips[0], sampling_rate=RATE)
