@@ -304,13 +304,14 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is impossible: give a whole number of at least 1.")
+        for name, most in {"n_fft": 32768, "n_mels": 1024}.items():  # filters of 67 MB
+            if getattr(self, name) > most:
+                raise ValueError(f"{name}={getattr(self, name)} is impossible: give at most {most}.")
         for name in ("num_time_masks", "num_freq_masks", "freq_mask_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} is impossible: give 0 (off) or more.")
         if not 0 <= self.dropout < 1:
-            raise ValueError(
-                f"dropout={self.dropout} is impossible: give a probability from 0 up to, not including, 1."
-            )
+            raise ValueError(f"dropout={self.dropout} is impossible: give a probability of at least 0 and under 1.")
         if not 0 <= self.time_mask_ratio <= 1:
             raise ValueError(f"time_mask_ratio={self.time_mask_ratio} is impossible: give a part of the clip, 0 to 1.")
 

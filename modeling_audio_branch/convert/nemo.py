@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from .nemo_archive import NemoError, read_archive
+from .errors import NemoError
+from .nemo_archive import NemoArchive
 from .nemo_settings import build_config, encoder_settings, front_end_settings
 from .nemo_weights import load_constants, load_encoder_weights
 
@@ -25,8 +26,10 @@ def load_nemo(path: str | Path, model_class, show_progress: bool = False, **over
 
     Raises:
         NemoError, FileNotFoundError: One sentence about the archive.
+        DiskError: The temporary folder is full.
     """
-    nemo, weights = read_archive(path, show_progress)
+    archive = NemoArchive(path, show_progress)
+    nemo = archive.config()
     settings = front_end_settings(nemo["preprocessor"]) | encoder_settings(nemo["encoder"])
     if settings["n_mels"] != nemo["encoder"]["feat_in"]:
         raise NemoError(
@@ -34,25 +37,31 @@ def load_nemo(path: str | Path, model_class, show_progress: bool = False, **over
             f"feat_in={nemo['encoder']['feat_in']}."
         )
     config = build_config(settings, overrides)
-    check_size(model_class, config, weights)
+    encoder_size = count_parameters(model_class, config)
+    weights = archive.weights(encoder_size)
+    if encoder_size > (stored := sum(value.numel() for value in weights.values())):
+        raise NemoError(
+            f"The archive's configuration needs {encoder_size} numbers for the encoder, but its weights have only "
+            f"{stored}; give an archive that NeMo wrote."
+        )
     model = model_class(config).eval()
     load_encoder_weights(model.encoder, weights, path)
     load_constants(model.front_end.log_mel, weights, nemo["preprocessor"])
     return model
 
 
-def check_size(model_class, config, weights: dict[str, torch.Tensor]) -> None:
-    """Raises a NemoError if the encoder of a configuration is larger than all weights of the archive together.
+def count_parameters(model_class, config) -> int:
+    """Parameters of the encoder. Nothing is allocated: they are counted on the meta device.
 
-    Nothing is allocated before: the parameters are counted on the meta device.
+    Raises:
+        NemoError: The configuration describes an encoder that is larger than any.
     """
-    stored = sum(value.numel() for value in weights.values())
     if config.num_layers > MAX_LAYERS:
         raise NemoError(f"The archive's encoder has n_layers={config.num_layers}; at most {MAX_LAYERS} are supported.")
-    with torch.device("meta"):
-        needed = sum(parameter.numel() for parameter in model_class(config).encoder.parameters())
-    if needed > stored:
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in model_class(config).encoder.parameters())
+    except (RuntimeError, TypeError, OverflowError) as error:  # a size that fits in no integer of torch
         raise NemoError(
-            f"The archive's configuration needs {needed} numbers for the encoder, but its weights have only {stored}; "
-            f"give an archive that NeMo wrote."
-        )
+            "The archive's configuration describes an encoder of more numbers than torch counts."
+        ) from error

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .nemo_archive import NemoError
+from .errors import NemoError
 
 LOG_ZERO_GUARDS = {"tiny": torch.finfo(torch.float32).tiny, "eps": torch.finfo(torch.float32).eps}
+LARGEST_NUMBER = 2**31
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ class Section:
         alternatives = self.alternatives.get(name, ())
         if not alternatives and type(self.defaults[name]) not in (int, float):
             return
-        is_number = isinstance(value, (int, float)) and math.isfinite(value)
+        is_number = isinstance(value, (int, float)) and math.isfinite(value) and abs(value) < LARGEST_NUMBER
         if not is_number and value not in alternatives:
-            raise NemoError(f"The archive's {self.name} has {name}={value!r:.100}; it must be a number.")
+            raise NemoError(f"The archive's {self.name} has {name}={value!r:.100}; it must be a number below 2**31.")
 
 
 PREPROCESSOR = Section(

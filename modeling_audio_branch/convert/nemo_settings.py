@@ -5,9 +5,10 @@ import re
 from huggingface_hub.errors import StrictDataclassError
 
 from ..configuration_audio_branch import AudioBranchConfig
-from .nemo_archive import NemoError
+from .errors import NemoError
 from .nemo_sections import ENCODER, LOG_ZERO_GUARDS, PREPROCESSOR
 
+MAX_SAMPLES = 1_000_000
 # NeMo's names of the settings whose values AudioBranchConfig may refuse, by our names.
 NEMO_NAMES = {
     "num_layers": "n_layers",
@@ -28,12 +29,12 @@ NEMO_NAMES = {
 def front_end_settings(preprocessor: dict) -> dict:
     """The settings of a NeMo `preprocessor` section under the names of [`AudioBranchConfig`]."""
     nemo = PREPROCESSOR.complete(preprocessor)
-    win_length = nemo["n_window_size"] or int((nemo["window_size"] or 0) * nemo["sample_rate"])
+    win_length = _samples(nemo, "n_window_size", "window_size")
     return {
         "sample_rate": nemo["sample_rate"],
         "n_mels": nemo["features"],
         "win_length": win_length,
-        "hop_length": nemo["n_window_stride"] or int((nemo["window_stride"] or 0) * nemo["sample_rate"]),
+        "hop_length": _samples(nemo, "n_window_stride", "window_stride"),
         "n_fft": nemo["n_fft"] or 1 << (int(win_length) - 1).bit_length(),
         "preemphasis": nemo["preemph"] or 0.0,
         "mag_power": nemo["mag_power"],
@@ -41,6 +42,16 @@ def front_end_settings(preprocessor: dict) -> dict:
         "log_zero_guard_value": float(LOG_ZERO_GUARDS.get(nemo["log_zero_guard_value"], nemo["log_zero_guard_value"])),
         **_normalization(nemo["normalize"]),
     }
+
+
+def _samples(nemo: dict, samples: str, seconds: str) -> int:
+    """A length that NeMo gives in samples or in seconds."""
+    if nemo[samples]:
+        return nemo[samples]
+    length = (nemo[seconds] or 0) * nemo["sample_rate"]
+    if length > MAX_SAMPLES:
+        raise NemoError(f"The archive's preprocessor has {seconds}={nemo[seconds]!r:.100}, more than any sound lasts.")
+    return int(length)
 
 
 def _normalization(normalize) -> dict:

@@ -5,7 +5,7 @@ import re
 import torch
 from torch import nn
 
-from .nemo_archive import NemoError
+from .errors import NemoError
 
 # NeMo's names of the weights, without the prefix `encoder.`, and ours.
 RENAMED = [
@@ -21,6 +21,7 @@ RENAMED = [
 ]
 PROJECTION = re.compile(r"(layers\.\d+\.self_attn\.)(linear|global)_([qkv])\.(weight|bias)")
 TRAINING_ONLY = re.compile(r"pre_encode\.masking\..*")  # the mask embedding of self-supervised training
+MAX_NAMES, MAX_NAME_LENGTH = 2, 60  # in a message
 # The settings with which we compute the constants that an archive lacks.
 COMPUTED_CONSTANTS = {
     "window": {"window": ("hann",)},
@@ -43,7 +44,7 @@ def encoder_weights(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
             continue
         name = _rename(name, has_separable_stages)
         if name in renamed:
-            raise NemoError(f"The archive's encoder has two weights for {name}: {key} is the second.")
+            raise NemoError(f"The archive's encoder has two weights for {name:.100}: {key:.100} is the second.")
         if name.endswith(("pointwise1.weight", "pointwise2.weight")):
             value = value.squeeze(-1)  # a convolution over one frame is a linear layer
         renamed[name] = value
@@ -71,12 +72,19 @@ def _joined_projections(projections: dict[str, dict[str, torch.Tensor]]) -> dict
     """Queries, keys and values are one projection in our encoder."""
     for target, parts in projections.items():
         if parts.keys() != set("qkv"):
-            raise NemoError(f"The archive's encoder has only {', '.join(sorted(parts))} of q, k and v for {target}.")
+            raise NemoError(
+                f"The archive's encoder has only {', '.join(sorted(parts))} of q, k and v for {target:.100}."
+            )
     return {target: torch.cat([parts[part] for part in "qkv"]) for target, parts in projections.items()}
 
 
+def _first_names(keys: list[str]) -> str:
+    names = ", ".join(key[:MAX_NAME_LENGTH] for key in keys[:MAX_NAMES])
+    return names if len(keys) <= MAX_NAMES else f"{names} and {len(keys) - MAX_NAMES} more"
+
+
 def load_encoder_weights(encoder: nn.Module, weights: dict[str, torch.Tensor], path) -> None:
-    """Loads the encoder's weights of a NeMo state dict; raises a NemoError that names all weights that don't fit."""
+    """Loads the encoder's weights of a NeMo state dict; raises a NemoError that names weights that don't fit."""
     given, expected = encoder_weights(weights), encoder.state_dict()
     common = sorted(given.keys() & expected.keys())
     problems = {
@@ -85,7 +93,7 @@ def load_encoder_weights(encoder: nn.Module, weights: dict[str, torch.Tensor], p
         "of another shape": [key for key in common if given[key].shape != expected[key].shape],
     }
     if any(problems.values()):
-        lists = "; ".join(f"{problem}: {', '.join(keys)}" for problem, keys in problems.items() if keys)
+        lists = "; ".join(f"{problem}: {_first_names(keys)}" for problem, keys in problems.items() if keys)
         raise NemoError(f"The weights in {path} don't fit its configuration: {lists}.")
     encoder.load_state_dict(given)
 

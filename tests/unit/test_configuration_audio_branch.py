@@ -58,6 +58,8 @@ def test_transformers_names_and_ours_are_the_same_settings():
         ({"num_freq_masks": -1}, "num_freq_masks=-1 is impossible"),
         ({"n_fft": 256}, "n_fft=256 with win_length=400 is impossible"),
         ({"n_fft": 513}, "n_fft must be even"),
+        ({"n_fft": 2**29}, "n_fft=536870912 is impossible: give at most 32768"),  # mel filters of 171 GB
+        ({"n_mels": 10**9}, "n_mels=1000000000 is impossible: give at most 1024"),
         ({"hop_length": 401}, "hop_length=401 skips samples"),
         ({"attention_window": 0}, "attention_window=0 is impossible"),
         ({"conv_kernel_size": 4}, "conv_kernel_size=4 has no middle: give an odd number"),

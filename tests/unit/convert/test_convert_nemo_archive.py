@@ -61,6 +61,9 @@ def hostile(folder, kind):
             members["./model_config.yaml"] = b"encoder: !!int ''\n"
         elif kind == "model parallel":
             members["./mp_rank_00/model_weights.ckpt"] = b"x"
+        elif kind in ("pickle", "garbage weights", "no dictionary"):  # the weights are read after a good configuration
+            with tarfile.open(good) as source:
+                members["./model_config.yaml"] = source.extractfile("./model_config.yaml").read()
         buffer = io.BytesIO()
         torch.save(Exploit() if kind == "pickle" else [1] if kind == "no dictionary" else {"a": torch.zeros(1)}, buffer)
         members["./model_weights.ckpt"] = b"garbage" if kind == "garbage weights" else buffer.getvalue()
@@ -135,7 +138,7 @@ def laughs(levels, width):
         ("preprocessor: {}\nencoder: " + "[" * 40 + "]" * 40, "has more than 32 levels"),
         ("encoder: " + "[" * 100_000, "has more than 32 levels"),
         ("encoder: " + "x" * 5_000_001, "at most 5000000 are read"),
-        ("encoder: {n_layers: " + "9" * 5000 + "}", "can't be read as plain YAML"),
+        ("encoder: {n_layers: " + "9" * 5000 + "}", "has a number of more than 100 characters"),
     ],
 )
 def test_a_configuration_that_asks_for_too_much_is_refused_by_the_bound(text, sentence, tmp_path):
@@ -152,15 +155,74 @@ def test_no_number_of_nested_aliases_takes_long_or_makes_a_long_sentence(tmp_pat
     assert len(str(raised.value)) < 600
 
 
-def test_a_compressed_archive_unpacks_to_a_bounded_size(tmp_path, monkeypatch):
-    path = tmp_path / "bomb.nemo"
-    path.write_bytes(gzip.compress(bytes(70_000_000), 1))
+def bomb(path, before=(), after=(), num_bytes=70_000_000):
+    """A small compressed archive with a large member between others of a good archive."""
+    with tarfile.open(NEMO / "fc_local4/model.nemo") as source, tarfile.open(path, "w:gz", compresslevel=1) as copy:
+        for name in before:
+            copy.addfile(source.getmember(name), source.extractfile(name))
+        member = tarfile.TarInfo("decoder")
+        member.size = num_bytes
+        copy.addfile(member, io.BytesIO(bytes(num_bytes)))
+        for name in after:
+            copy.addfile(source.getmember(name), source.extractfile(name))
+    return path
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 2])
+def test_a_compressed_archive_unpacks_to_a_bounded_size(num_before, tmp_path, monkeypatch):
+    names = ["./model_config.yaml", "./model_weights.ckpt"]
+    path = bomb(tmp_path / "bomb.nemo", names[:num_before], names[num_before:])
     written = []
     copy = nemo_archive.tempfile.TemporaryFile
     monkeypatch.setattr(nemo_archive.tempfile, "TemporaryFile", lambda: written.append(copy()) or written[-1])
-    with pytest.raises(NemoError, match="unpacks to more than 64000000 bytes, 10 times its size"):
+    if num_before < 2:
+        with pytest.raises(NemoError, match="unpacks to more than 64000000 bytes, 10 times its size"):
+            AudioBranchModel.from_nemo(path)
+        assert not written
+    else:  # what follows the weights is not unpacked
         AudioBranchModel.from_nemo(path)
-    assert written and all(file.closed for file in written)
+        assert written and all(file.closed for file in written)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_weights_far_larger_than_the_configuration_needs_are_never_read_or_copied(is_compressed, tmp_path, monkeypatch):
+    path = tmp_path / "large.nemo"
+    with tarfile.open(NEMO / "fc_local4/model.nemo") as source, tarfile.open(path, "w") as copy:
+        weights = source.getmember("./model_weights.ckpt")
+        weights.size = 65_000_000
+        copy.addfile(weights, io.BytesIO(os.urandom(1000) * 65_000))
+        copy.addfile(source.getmember("./model_config.yaml"), source.extractfile("./model_config.yaml"))
+    if is_compressed:
+        monkeypatch.setattr(nemo_archive, "MAX_UNPACKED_RATIO", 10**6)
+        path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    monkeypatch.setattr(nemo_archive.tempfile, "TemporaryFile", lambda: pytest.fail("a copy is made"))
+    monkeypatch.setattr(nemo_archive, "read_tensors", lambda *_: pytest.fail("the weights are read"))
+    with pytest.raises(NemoError) as raised:
+        AudioBranchModel.from_nemo(path)
+    assert "of 65000000 bytes, but the encoder of its configuration has only" in str(raised.value)
+    assert "for which at most 64000000 bytes are read" in str(raised.value)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_the_configuration_is_read_first_wherever_it_is(is_compressed, tmp_path):
+    path = tmp_path / "turned.nemo"
+    with tarfile.open(NEMO / "fc_local4/model.nemo") as source, tarfile.open(path, "w") as copy:
+        for member in [*filter(tarfile.TarInfo.isreg, source)][::-1]:
+            copy.addfile(member, source.extractfile(member))
+    if is_compressed:
+        path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    states = [AudioBranchModel.from_nemo(each).encoder.state_dict() for each in (NEMO / "fc_local4/model.nemo", path)]
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value)
+
+
+def test_a_member_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.nemo"
+    with tarfile.open(NEMO / "fc_local4/model.nemo") as source, tarfile.open(path, "w") as copy:
+        for member in [*filter(tarfile.TarInfo.isreg, source)] * 2:
+            copy.addfile(member, source.extractfile(member))
+    with pytest.raises(NemoError, match="holds model_config.yaml twice"):
+        AudioBranchModel.from_nemo(path)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +232,7 @@ def test_a_compressed_archive_unpacks_to_a_bounded_size(tmp_path, monkeypatch):
         ({"n_layers": 900}, "numbers for the encoder, but its weights have only"),
         ({"d_model": 2**20, "n_heads": 1}, "numbers for the encoder, but its weights have only"),
         ({"subsampling_conv_channels": 10**7}, "numbers for the encoder, but its weights have only"),
+        ({"d_model": 2**30, "n_heads": 1}, "more numbers than torch counts"),
         ({"conv_kernel_size": 10**9 + 1}, "numbers for the encoder, but its weights have only"),
     ],
 )

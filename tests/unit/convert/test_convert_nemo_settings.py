@@ -7,14 +7,14 @@ from huggingface_hub.errors import StrictDataclassError
 
 from helpers.nemo_archives import ARCHIVES, NEMO, assert_refused
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
-from modeling_audio_branch.convert.nemo_archive import read_archive
+from modeling_audio_branch.convert.nemo_archive import NemoArchive
 from modeling_audio_branch.convert.nemo_settings import encoder_settings, front_end_settings
 
 
 def test_the_archives_have_every_supported_setting():
     seen = {}
     for name in ARCHIVES:
-        config, _ = read_archive(NEMO / name / "model.nemo")
+        config = NemoArchive(NEMO / name / "model.nemo").config()
         settings = front_end_settings(config["preprocessor"])
         for setting, value in (settings | encoder_settings(config["encoder"])).items():
             seen.setdefault(setting, []).append(value)
