@@ -106,9 +106,7 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         if kwargs.get("tp_plan") is not None:
-            raise ValueError(
-                "tp_plan is not supported: Audio Branch has no tensor-parallel plan; use device_map instead."
-            )
+            raise ValueError("tp_plan is not supported: Audio Branch has no such plan; use device_map instead.")
         # An encoder with remote code has it in the same repository as this checkpoint.
         hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         with allow_remote_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **hub_kwargs):
