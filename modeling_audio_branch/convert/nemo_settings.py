@@ -6,7 +6,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from ..configuration_audio_branch import AudioBranchConfig
 from .errors import NemoError
-from .nemo_sections import ENCODER, LOG_ZERO_GUARDS, PREPROCESSOR
+from .nemo_sections import ENCODER, LARGEST_NUMBER, LOG_ZERO_GUARDS, PREPROCESSOR
 
 MAX_SAMPLES = 1_000_000
 # NeMo's names of the settings whose values AudioBranchConfig may refuse, by our names.
@@ -76,8 +76,11 @@ def encoder_settings(encoder: dict) -> dict:
     """The settings of a NeMo `encoder` section under the names of [`AudioBranchConfig`]."""
     nemo = ENCODER.complete(encoder)
     for name in ("n_layers", "d_model", "n_heads", "feat_in"):
-        if not isinstance(nemo[name], int) or nemo[name] < 1:
-            raise NemoError(f"The archive's encoder has {name}={nemo[name]!r:.100}; it must be a number of at least 1.")
+        if not isinstance(nemo[name], int) or not 1 <= nemo[name] < LARGEST_NUMBER:
+            raise NemoError(
+                f"The archive's encoder has {name}={nemo[name]!r:.100}; it must be a number of at least 1 and below "
+                f"2**31."
+            )
     kernel, channels = nemo["conv_kernel_size"], nemo["subsampling_conv_channels"]
     return {
         "num_layers": nemo["n_layers"],

@@ -30,7 +30,7 @@ from helpers.nemo_archives import assert_refused
         ("preprocessor", {"window_stride": float("inf")}, "window_stride=inf; it must be a number"),
         ("preprocessor", {"window_size": 1e308}, "window_size=1e+308; it must be a number below 2**31"),
         ("preprocessor", {"window_size": 1e6}, "window_size=1000000.0, more than any sound lasts"),
-        ("encoder", {"d_model": 2**40}, "d_model=1099511627776; it must be a number below 2**31"),
+        ("encoder", {"d_model": 2**40}, "d_model=1099511627776; it must be a number of at least 1 and below 2**31"),
         ("preprocessor", {"n_window_size": "400"}, "n_window_size='400'; it must be a number"),
         ("preprocessor", {"log_zero_guard_value": "small"}, "log_zero_guard_value='small'; it must be a number"),
     ],
