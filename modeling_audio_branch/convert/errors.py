@@ -3,7 +3,8 @@
 import struct
 
 # What torch, tarfile and PyYAML raise on malformed data, in addition to their own errors.
-MALFORMED = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, OverflowError, MemoryError, struct.error)
+MALFORMED = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError)
+MALFORMED += (OverflowError, MemoryError, struct.error)
 
 
 class NemoError(ValueError):
