@@ -68,7 +68,8 @@ def check_rate(rate: Any, where: str) -> None:
     allowed = f"give a whole number of Hz from {MIN_RATE} to {MAX_RATE}"
     number = isinstance(rate, (Real, np.number, torch.Tensor)) and np.size(rate) == 1 and not isinstance(rate, bool)
     if not number or not math.isfinite(rate) or rate != int(rate) or rate > MAX_RATE:
-        raise ValueError(f"{where} has a sampling rate of {rate!s:.40}; {allowed}.")
+        shown = str(rate) if str(rate).isprintable() else ascii(str(rate))
+        raise ValueError(f"{where} has a sampling rate of {shown:.40}; {allowed}.")
     if 4 <= rate <= MAX_RATE / 1000 and rate < MIN_RATE:
         raise ValueError(
             f"{where} has a sampling rate of {rate} Hz; {allowed}, such as {int(rate) * 1000} for {rate} kHz."

@@ -5,7 +5,7 @@ import io
 import pytest
 import soundfile
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.fuzzing import fuzz, loads_or_says_why, mutations
@@ -63,6 +63,7 @@ anything = st.recursive(
 
 
 @given(anything, anything)
+@example((None,), "\n")
 @fuzz(1500)
 def test_any_object_is_audio_or_refused_in_a_sentence(audio, rate):
     clips = loads_or_says_why(as_clips, audio)
