@@ -117,6 +117,8 @@ if sys.argv[1] == "4":
 trainer.train()
 if trainer.is_world_process_zero():
     torch.save(model.state_dict(), sys.argv[2])
+if torch.distributed.is_initialized():  # else gloo's threads, still running at the exit, now and then abort the process
+    torch.distributed.destroy_process_group()
 """
 
 
