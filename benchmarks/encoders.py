@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
+from modeling_audio_branch.hub.facts import frames_per_second
 
 from .inputs import recordings
 from .report import report
@@ -49,7 +50,6 @@ ENCODERS = {
     "wavlm-base": WavLMConfig,
     "wav2vec2-conformer-large": lambda: Wav2Vec2ConformerConfig(**LARGE, **LAYER_NORM),
 }
-RATE_SECONDS = 1.6  # a whole number of frames of every encoder
 
 
 @dataclass
@@ -72,15 +72,6 @@ def build(name: str, layers: int) -> AudioBranchModel:
     return AudioBranchModel(config).eval()
 
 
-@torch.no_grad()
-def frames_per_second(model: AudioBranchModel) -> float:
-    """How many more encoder frames a clip has that is `RATE_SECONDS` longer, per second."""
-    num_samples = int(RATE_SECONDS * model.config.sample_rate)
-    noise = torch.randn(1, 2 * num_samples, generator=torch.Generator().manual_seed(0))
-    once, twice = (int(model(clip).attention_mask.sum()) for clip in (noise[:, :num_samples], noise))
-    return round((twice - once) / RATE_SECONDS, 1)
-
-
 def measure(name: str, layers: int) -> Row:
     model, clips = build(name, layers), recordings()
     together = model.encode(clips, batch_size=len(clips), show_progress=False).segment_features
@@ -88,7 +79,7 @@ def measure(name: str, layers: int) -> Row:
     return Row(
         encoder=name,
         parameters=sum(parameter.numel() for parameter in model.encoder.parameters()),
-        frames_per_second=frames_per_second(model),
+        frames_per_second=round(frames_per_second(model), 1),
         gap=(together - alone).abs().max().item(),
         size=alone.square().mean().sqrt().item(),
     )

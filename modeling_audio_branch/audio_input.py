@@ -113,7 +113,8 @@ def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) ->
         return None  # `load_audio` says what is wrong
     if info.samplerate != rate or info.frames <= seconds * rate:
         return None
-    return _read_blocks(os.fsencode(clip), f"{clip_name(index)} ({os.fspath(clip)!r})")
+    blocks = _read_blocks(os.fsencode(clip), f"{clip_name(index)} ({os.fspath(clip)!r})")
+    return (samples for samples, _ in blocks)
 
 
 def _open(file):
@@ -131,7 +132,10 @@ def _open(file):
 
 
 def _read_blocks(file, where):
-    """Mono samples (L,) of a file, block by block, up to its real end, which a damaged file has before its header's."""
+    """Mono samples (L,) of a file, block by block, each with its sampling rate in Hz.
+
+    They go up to the file's real end, which a damaged file has before its header's.
+    """
     try:
         with _open(file) as audio:
             check_rate(audio.samplerate, where)
@@ -141,7 +145,7 @@ def _read_blocks(file, where):
                 samples = torch.from_numpy(block).mean(1)
                 _check_samples(samples, where)
                 num_samples += len(samples)
-                yield samples
+                yield samples, audio.samplerate
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise ValueError(f"{where} can't be read as audio ({error}); give a wav, flac, ogg or mp3 file.") from error
     if is_exact and num_samples < promised:
@@ -155,11 +159,13 @@ def check_exists(clip: Any, index: int | None = None) -> None:
     if isinstance(clip, Mapping):
         named = all(clip.get(key) is None for key in ("array", "raw", "bytes"))
         clip = clip.get("path") if named else None
-    needs_soundfile = soundfile is None  # which `load_audio` then asks for
-    if isinstance(clip, (str, os.PathLike)) and not os.path.isfile(clip) and not needs_soundfile:
-        raise FileNotFoundError(
-            f"{clip_name(index)} ({os.fspath(clip)!r}) is not a file; give the path of a wav, flac, ogg or mp3 file."
-        )
+    if isinstance(clip, (str, os.PathLike)) and soundfile is not None:  # without it, `load_audio` asks for it
+        _check_is_file(clip, f"{clip_name(index)} ({os.fspath(clip)!r})")
+
+
+def _check_is_file(path, where):
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{where} is not a file; give the path of a wav, flac, ogg or mp3 file.")
 
 
 def _decode(clip, sampling_rate, where):
@@ -186,17 +192,14 @@ def _read_file(clip, where):
         raise ImportError(f"{where} is a file, and reading it needs soundfile: pip install soundfile.")
     if isinstance(clip, (str, os.PathLike)):
         where = f"{where} ({os.fspath(clip)!r})"
-        if not os.path.isfile(clip):
-            raise FileNotFoundError(f"{where} is not a file; give the path of a wav, flac, ogg or mp3 file.")
+        _check_is_file(clip, where)
         file = os.fsencode(clip)
     else:
         data = _bytes_of(clip, where)
         where = f"{where} ({len(data)} bytes)"
         file = io.BytesIO(data)
-    samples = torch.cat(list(_read_blocks(file, where)))
-    if isinstance(file, io.BytesIO):
-        file.seek(0)
-    return samples, soundfile.info(file).samplerate
+    blocks, rates = zip(*_read_blocks(file, where), strict=True)
+    return torch.cat(blocks), rates[0]
 
 
 def _bytes_of(clip, where):

@@ -73,7 +73,7 @@ def iter_encode(
         for i in present[first : first + batch_size * READ_AHEAD_BATCHES]:
             try:
                 wave_or_frames = _read(model, clips[i], sampling_rate, i if is_batch else None)
-            except (ValueError, TypeError, OSError) as error:
+            except BAD_CLIP as error:
                 if on_error == "raise":
                     raise
                 yield EncodedClip(i, error=str(error))

@@ -16,7 +16,7 @@ from .configuration_audio_branch import AudioBranchConfig, LogMelSettings, log_m
 from .disk import saving
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel
-from .remote_code import HUB_KWARGS, allow_remote_code, save_remote_code
+from .remote_code import allow_remote_code, hub_kwargs_in, save_remote_code
 
 
 class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
@@ -93,10 +93,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
         # AutoFeatureExtractor does not pass trust_remote_code on; if this class came from a repository, it was given.
         trusted = kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules.")
-        with allow_remote_code(pretrained_model_name_or_path, trusted, **hub_kwargs):
+        with allow_remote_code(pretrained_model_name_or_path, trusted, **hub_kwargs_in(kwargs)):
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):

@@ -127,9 +127,7 @@ class LogMel(nn.Module):
     def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """`forward` of one clip that comes in blocks of samples (L,) of any lengths, without ever holding all of it."""
         rows, num_samples, before = [], 0, None
-        rest = torch.zeros(
-            self.settings.n_fft // 2, device=self.window.device
-        )  # the samples from the next frame's start on
+        rest = self.window.new_zeros(self.settings.n_fft // 2)  # the samples from the next frame's start on
         for block in itertools.chain(blocks, [None]):
             if block is None:  # the end, with zeros behind it
                 block = torch.zeros_like(rest[: self.settings.n_fft // 2])

@@ -29,7 +29,7 @@ from .freezing import FreezingMixin
 from .front_end import make_front_end
 from .inference import InferenceMixin
 from .pooling import SegmentPooling
-from .remote_code import HUB_KWARGS, allow_remote_code, save_remote_code, split_hub_kwargs
+from .remote_code import allow_remote_code, hub_kwargs_in, save_remote_code, split_hub_kwargs
 from .transformers_encoder import AttentionTap, HiddenStateTap, TransformersEncoder, build_from_encoder
 
 if TYPE_CHECKING:  # never executed: saving then ships this file, which a checkpoint's users need
@@ -108,8 +108,8 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         if kwargs.get("tp_plan") is not None:
             raise ValueError("tp_plan is not supported: Audio Branch has no such plan; use device_map instead.")
         # An encoder with remote code has it in the same repository as this checkpoint.
-        hub_kwargs = {name: kwargs[name] for name in HUB_KWARGS if name in kwargs}
-        with allow_remote_code(pretrained_model_name_or_path, kwargs.get("trust_remote_code"), **hub_kwargs):
+        trusted = kwargs.get("trust_remote_code")
+        with allow_remote_code(pretrained_model_name_or_path, trusted, **hub_kwargs_in(kwargs)):
             loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model._check_finite(pretrained_model_name_or_path)

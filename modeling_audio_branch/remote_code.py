@@ -106,6 +106,11 @@ def save_remote_code(instances: list, save_directory) -> None:
         custom_object_save(instance, save_directory)
 
 
+def hub_kwargs_in(kwargs: dict) -> dict:
+    """Those of the arguments that are settings of a download."""
+    return {name: value for name, value in kwargs.items() if name in HUB_KWARGS}
+
+
 def split_hub_kwargs(settings_and_hub_kwargs: dict) -> tuple[dict, dict]:
     """Settings of [`AudioBranchConfig`], and those of a download.
 
@@ -118,5 +123,5 @@ def split_hub_kwargs(settings_and_hub_kwargs: dict) -> tuple[dict, dict]:
             f"{', '.join(sorted(unknown))}: neither a setting of AudioBranchConfig nor one of the download "
             f"({', '.join(HUB_KWARGS)})."
         )
-    hub_kwargs = {name: value for name, value in settings_and_hub_kwargs.items() if name in HUB_KWARGS}
-    return {name: value for name, value in settings_and_hub_kwargs.items() if name not in HUB_KWARGS}, hub_kwargs
+    hub_kwargs = hub_kwargs_in(settings_and_hub_kwargs)
+    return {name: value for name, value in settings_and_hub_kwargs.items() if name not in hub_kwargs}, hub_kwargs

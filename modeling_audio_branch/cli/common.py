@@ -8,6 +8,7 @@ import typer
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification
 from transformers.utils import logging
 
+from ..hub.errors import first_line
 from ..modeling_audio_branch import AudioBranchPreTrainedModel
 
 CHECKOUT_CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "phrases"
@@ -24,10 +25,6 @@ def exit_on_error(*kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         typer.echo(first_line(error), err=True)
         raise typer.Exit(1) from None
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def load_model(name: str | None, trust_remote_code: bool) -> AudioBranchPreTrainedModel:

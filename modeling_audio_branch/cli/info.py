@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..encoding import LONG_FILE_SECONDS
+from ..hub.facts import frames_per_second
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchPreTrainedModel
 from .common import MODEL_HELP, TRUST_HELP, default_checkpoint, exit_on_error, load_model
 
@@ -64,17 +65,9 @@ def encoder_kind(model: AudioBranchModel) -> str:
     return f"Conformer, {size}, {subsampling}, positions: {config.position_embedding}, {attention}"
 
 
-@torch.no_grad()
 def frame_rate(model: AudioBranchModel) -> float:
     """Encoder frames per second; measured for an encoder of Transformers, as each has a rule of its own."""
-    if not model.config.encoder_config:
-        return model.config.frame_rate
-    samples = torch.zeros(1, 4 * model.config.sample_rate)
-    short, long = (
-        int(model(samples[:, : seconds * model.config.sample_rate].to(model.device)).attention_mask.sum())
-        for seconds in (2, 4)
-    )
-    return (long - short) / 2
+    return frames_per_second(model) if model.config.encoder_config else model.config.frame_rate
 
 
 def batch_difference(model: AudioBranchModel) -> tuple[float, float]:

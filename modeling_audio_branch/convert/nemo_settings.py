@@ -125,10 +125,8 @@ def _attention_settings(nemo: dict) -> dict:
 def _attention_context(nemo: dict) -> list[int]:
     """The frames [left, right] that NeMo attends to in inference; -1 is all."""
     context = nemo["att_context_size"] or [-1, -1]
-    if isinstance(context, list) and isinstance(
-        context[0], list
-    ):  # a choice for streaming: NeMo's default is the first
-        context = context[0]
+    if isinstance(context, list) and isinstance(context[0], list):
+        context = context[0]  # a choice for streaming, of which NeMo's default is the first
     if nemo["att_context_style"] == "chunked_limited_with_rc":  # chunks in training only, full context in inference
         context = [-1, -1]
     if not (isinstance(context, list) and len(context) == 2 and all(isinstance(side, int) for side in context)):

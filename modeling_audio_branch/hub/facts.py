@@ -59,7 +59,7 @@ def measure(
         name=repo_id.split("/")[-1],
         is_classifier=model.base_model is not model,
         encoder=_encoder_name(model.config),
-        frames_per_second=_frames_per_second(model),
+        frames_per_second=frames_per_second(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(model.dtype).removeprefix("torch."),
         stored_dtype=str(stored_dtype or model.dtype).removeprefix("torch."),
@@ -81,14 +81,15 @@ def _encoder_name(config: AudioBranchConfig) -> str:
     return (encoder if isinstance(encoder, dict) else encoder.to_dict())["model_type"]
 
 
-def _frames_per_second(model) -> float:
+@torch.no_grad()
+def frames_per_second(model) -> float:
     """The difference in frames between 6.4 s and 3.2 s of noise, which are whole frames of every encoder."""
     seconds = 3.2
     noise = 0.1 * torch.randn(
         1, int(2 * seconds * model.config.sample_rate), generator=torch.Generator().manual_seed(0)
     )
-    with torch.no_grad():
-        once, twice = (int(model.base_model(part).attention_mask.sum()) for part in (noise.chunk(2, 1)[0], noise))
+    noise = noise.to(model.device)
+    once, twice = (int(model.base_model(part).attention_mask.sum()) for part in (noise.chunk(2, 1)[0], noise))
     return (twice - once) / seconds
 
 

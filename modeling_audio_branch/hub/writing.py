@@ -2,13 +2,12 @@
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..disk import TEMPORARY_REMEDY, DiskError, writing
+from ..disk import TEMPORARY_REMEDY, DiskError, saving, writing
 
 
 @contextmanager
@@ -20,15 +19,13 @@ def new_folder(path: Path) -> Iterator[None]:
     """
     missing = [each for each in (path, *path.parents) if not each.exists()]
     try:
-        with writing(path):
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise DiskError(f"{path} cannot be made ({error.strerror}); give another path.") from error
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(f"{path} cannot be made ({error.strerror}); give another path.") from error
+        with saving(path):
             yield
     except BaseException:  # an interruption, too
-        for inside in path.iterdir() if path.is_dir() else ():
-            shutil.rmtree(inside) if inside.is_dir() and not inside.is_symlink() else inside.unlink()
         for folder in missing:  # the innermost first
             with contextlib.suppress(OSError):
                 folder.rmdir()

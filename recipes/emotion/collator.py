@@ -4,6 +4,7 @@ import datasets
 import torch
 
 from modeling_audio_branch.audio_input import load_audio, pad_batch
+from modeling_audio_branch.masks import checked_mask
 from recipes.emotion.augmentation import Augmentation
 from recipes.emotion.recordings import Recording
 
@@ -32,6 +33,6 @@ class Collator:
         waves = [load_audio(row["bytes"] or row["path"], self.rate) for row in rows]
         waves = [self.augmentation(wave) if row["augment"] else wave for wave, row in zip(waves, rows, strict=True)]
         waveform, mask = pad_batch(waves)
-        mask = torch.ones_like(waveform, dtype=torch.bool) if mask is None else mask
+        mask = checked_mask(mask, waveform.shape, waveform.device)
         labels = torch.tensor([row["labels"] for row in rows])
         return {"input_features": waveform, "attention_mask": mask, "labels": labels}

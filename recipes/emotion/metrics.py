@@ -56,9 +56,15 @@ def bootstrap_ci(targets, predictions, speakers, draws: int = 1000, seed: int = 
     }
 
 
-def accuracy_by_speaker(targets, predictions, speakers) -> dict[str, float]:
-    """The accuracy for each speaker, by name. Clips whose speaker is None are not counted."""
+def correct_by_speaker(targets, predictions, speakers) -> dict[str, np.ndarray]:
+    """Which clips of each speaker are right, by name. Clips whose speaker is None are left out."""
     is_correct = np.asarray(targets) == np.asarray(predictions)
     speakers = np.asarray(speakers, dtype=object)
     names = sorted({speaker for speaker in speakers if speaker is not None})
-    return {name: float(is_correct[speakers == name].mean()) for name in names}
+    return {name: is_correct[speakers == name] for name in names}
+
+
+def accuracy_by_speaker(targets, predictions, speakers) -> dict[str, float]:
+    """The accuracy for each speaker, by name. Clips whose speaker is None are not counted."""
+    correct = correct_by_speaker(targets, predictions, speakers)
+    return {name: float(each.mean()) for name, each in correct.items()}

@@ -26,7 +26,7 @@ from recipes.emotion.figures import (
     plot_confusion,
     wilson_interval,
 )
-from recipes.emotion.metrics import accuracy_by_speaker, bootstrap_ci
+from recipes.emotion.metrics import accuracy_by_speaker, bootstrap_ci, correct_by_speaker
 from recipes.emotion.settings import TrainingSettings
 
 SHORT_NAMES = {"unweighted_accuracy": "UA", "weighted_accuracy": "WA", "macro_f1": "macro-F1"}
@@ -84,12 +84,8 @@ def write_report(folder: Path, dataset: str, license: str, evaluation: Evaluatio
 
 def speaker_intervals(evaluation: Evaluation) -> dict[str, Metric]:
     """The accuracy of each known speaker, with the 95 % Wilson interval of the speaker's clips."""
-    is_correct = np.asarray(evaluation.targets) == np.asarray(evaluation.predictions)
-    clips = {}
-    for speaker, correct in zip(evaluation.speakers, is_correct, strict=True):
-        if speaker is not None:
-            clips.setdefault(speaker, []).append(correct)
-    return {name: wilson_interval(sum(correct), len(correct)) for name, correct in sorted(clips.items())}
+    correct = correct_by_speaker(evaluation.targets, evaluation.predictions, evaluation.speakers)
+    return {name: wilson_interval(each.sum(), len(each)) for name, each in correct.items()}
 
 
 def to_results(dataset: str, license: str, evaluation: Evaluation) -> dict:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from modeling_audio_branch.audio_input import pad_batch
+from modeling_audio_branch.masks import checked_mask
 
 from .augment import augment
 from .clips import ClipRecord
@@ -63,4 +64,4 @@ def collate(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tenso
     """N pairs to raw audio (2 N, L) and its mask (2 N, L); the clips of a pair are at i and i + N."""
     waves = [torch.from_numpy(pair[side]) for side in (0, 1) for pair in pairs]
     waveform, mask = pad_batch(waves)
-    return {"input_features": waveform, "attention_mask": torch.ones_like(waveform).bool() if mask is None else mask}
+    return {"input_features": waveform, "attention_mask": checked_mask(mask, waveform.shape, waveform.device)}

@@ -1,9 +1,9 @@
 """Golden segment features: what every configuration of the laws gave at one commit, to compare later commits with.
 
-    python tests/helpers/golden_features.py write      # at the first commit of a rearrangement
-    python tests/helpers/golden_features.py compare    # at its last: prints the differences, fails unless all are 0
+    cd tests && python -m helpers.golden_features write  # at the first commit of a rearrangement
+    cd tests && python -m helpers.golden_features compare    # at its last: fails unless all differences are 0
 
-Two commits agree to the bit only on the same machine with the same libraries; `tests/laws/test_golden_features.py`
+Two commits give equal bits only on the same machine with the same libraries; `tests/laws/test_golden_features.py`
 therefore allows a rounding difference. The random weights come from seeded initialisation, so that it is covered too.
 """
 
@@ -13,17 +13,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    ASTConfig,
-    HubertConfig,
-    ParakeetEncoderConfig,
-    Wav2Vec2BertConfig,
-    Wav2Vec2Config,
-    Wav2Vec2ConformerConfig,
-    WavLMConfig,
-    WhisperConfig,
-)
 
+from helpers.encoders import ENCODERS, SMALL
+from helpers.models import make_model, pad, random_clips, tiny_config
+from helpers.strategies import CONVOLUTION_CHOICES, POOLINGS, WINDOWS
 from modeling_audio_branch import (
     AudioBranchConfig,
     AudioBranchFeatureExtractor,
@@ -34,52 +27,16 @@ from modeling_audio_branch import (
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "fixtures" / "golden_features.safetensors"
 LENGTHS = (5000, 12345, 1600)  # samples
-TINY = {
-    **{"num_layers": 2, "d_model": 16, "num_heads": 2, "num_segments": 4, "feature_dim": 12, "n_mels": 20},
-    **{"subsampling_channels": 6, "conv_kernel_size": 5, "ff_expansion_factor": 2},
-}
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-CONVOLUTIONS = {"conv_dim": [12] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
-LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
-WHISPER = {
-    **{"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "num_mel_bins": 20},
-    **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48, "vocab_size": 8, "pad_token_id": 0},
-    **{"bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "max_source_positions": 100},  # 2 s
-}
-OTHER_ENCODERS = {
-    "wav2vec2": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
-    "wav2vec2, group norm": lambda: Wav2Vec2Config(**SIZES, **CONVOLUTIONS),
-    "hubert": lambda: HubertConfig(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
-    "wavlm": lambda: WavLMConfig(**SIZES, **CONVOLUTIONS, **LAYER_NORM),
-    "wav2vec2-bert": lambda: Wav2Vec2BertConfig(**SIZES),
-    "wav2vec2-conformer": lambda: Wav2Vec2ConformerConfig(**SIZES, **CONVOLUTIONS),
-    "whisper": lambda: WhisperConfig(**WHISPER),
-    "parakeet": lambda: ParakeetEncoderConfig(**SIZES, subsampling_conv_channels=8),
-    "ast": lambda: ASTConfig(**SIZES, max_length=208, num_mel_bins=36),
-}
-WINDOWS = [
-    {},
-    {"attention_window": 3},
-    {"attention_window": [2, 0]},
-    {"attention_window": [-1, 1]},
-    {"attention_window": [7, 2], "attention_chunked": True},
-    {"attention_window": [-1, 3], "attention_chunked": True},
-    {"attention_window": 2, "global_attention": "shared"},
-    {"attention_window": 2, "global_attention": "separate"},
-]
-CONVOLUTION_CHOICES = [
-    {},
-    {"causal_subsampling": True},
-    {"conv_context": [4, 0]},
-    {"conv_context": [0, 4]},
-    {"conv_context": [1, 3]},
-]
+OTHER_ENCODERS = (
+    *("wav2vec2", "wav2vec2, group norm", "hubert", "wavlm", "wav2vec2-bert"),
+    *("wav2vec2-conformer", "whisper", "parakeet", "ast"),
+)
 
 
 def architectures() -> dict[str, dict]:
     """The configurations of tests/laws, by a name that later commits keep."""
     grid = itertools.product(
-        ["attention", "max", "avg", "learnable"],
+        POOLINGS,
         ["relative", "rotary", "none"],
         [1, 4, 8],
         [None, 3],
@@ -100,50 +57,21 @@ def architectures() -> dict[str, dict]:
     return {"; ".join(f"{name}={value}" for name, value in choice.items()) or "default": choice for choice in choices}
 
 
-def tiny_config(choices: dict) -> AudioBranchConfig:
-    if choices.get("subsampling_factor", 1) > 1:
-        choices = {"subsampling": "dw_striding"} | choices
-    return AudioBranchConfig(**(TINY | choices))
-
-
-def make_model(model_class, config):
-    """Seeded weights and BatchNorm statistics, in eval mode."""
-    torch.manual_seed(0)
-    model = model_class(config).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-        for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                buffer += 0.3 * torch.randn(buffer.shape, generator=generator)
-            elif name.endswith("running_var"):
-                buffer *= 0.5 + torch.rand(buffer.shape, generator=generator)
-    return model
-
-
-def random_batch(lengths=LENGTHS):
-    """Clips of coloured noise (B, L) and their mask (B, L)."""
-    generator = torch.Generator().manual_seed(0)
-    clips = [0.1 * torch.randn(length, generator=generator).cumsum(0).sin() for length in lengths]
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    return torch.nn.utils.rnn.pad_sequence(clips, batch_first=True), mask.long()
-
-
 def compute() -> dict[str, torch.Tensor]:
     """All golden outputs by name. Takes about a minute."""
     torch.set_num_threads(1)
-    waveform, mask = random_batch()
+    clips = random_clips(LENGTHS)
+    waveform, mask = pad(clips)
     golden = {}
     for name, choices in architectures().items():
-        model = make_model(AudioBranchModel, tiny_config(choices))
+        model = make_model(AudioBranchModel, tiny_config(**choices))
         with torch.no_grad():
             golden[name] = model(waveform, attention_mask=mask).segment_features
             model.encoder.packs_frames = False
             golden[f"{name}; padded path"] = model(waveform, attention_mask=mask).segment_features
     for conv_norm in ("batch", "layer"):  # dropout, SpecAugment and statistics draw the same numbers in the same order
         choices = {"conv_norm": conv_norm, "subsampling_factor": 4, "apply_spec_augment": True, "dropout": 0.1}
-        model = make_model(AudioBranchForAudioClassification, tiny_config(choices | {"num_labels": 3})).train()
+        model = make_model(AudioBranchForAudioClassification, tiny_config(**choices, num_labels=3)).train()
         torch.manual_seed(1)
         output = model(waveform, attention_mask=mask, labels=torch.tensor([0, 1, 2]))
         output.loss.backward()
@@ -157,11 +85,10 @@ def compute() -> dict[str, torch.Tensor]:
         )
         with torch.no_grad():
             golden[f"{preset}, prepared"] = model(waveform, attention_mask=mask).segment_features
-    for name, make_config in OTHER_ENCODERS.items():
-        config = AudioBranchConfig(encoder_config=make_config(), num_segments=4, feature_dim=12, num_heads=2)
+    for name in OTHER_ENCODERS:
+        config = AudioBranchConfig(encoder_config=ENCODERS[name](), **SMALL)
         model = make_model(AudioBranchModel, config)
         extractor = AudioBranchFeatureExtractor.from_model(model)
-        clips = [clip[:length].numpy() for clip, length in zip(waveform, LENGTHS, strict=True)]
         with torch.no_grad():
             features = extractor(clips, sampling_rate=16000, return_tensors="pt")
             golden[f"encoder {name}"] = model(**features).segment_features

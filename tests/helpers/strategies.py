@@ -34,20 +34,28 @@ architectures = st.builds(
 )
 
 
-windows = st.sampled_from(
-    [
-        {},
-        {"attention_window": 3},
-        {"attention_window": [2, 0]},
-        {"attention_window": [-1, 1]},
-        {"attention_window": [7, 2], "attention_chunked": True},
-        {"attention_window": [-1, 3], "attention_chunked": True},
-        {"attention_window": 2, "global_attention": "shared"},
-        {"attention_window": 2, "global_attention": "separate"},
-    ]
-)
+WINDOWS = [
+    {},
+    {"attention_window": 3},
+    {"attention_window": [2, 0]},
+    {"attention_window": [-1, 1]},
+    {"attention_window": [7, 2], "attention_chunked": True},
+    {"attention_window": [-1, 3], "attention_chunked": True},
+    {"attention_window": 2, "global_attention": "shared"},
+    {"attention_window": 2, "global_attention": "separate"},
+]
 
 
-convolutions = st.sampled_from(
-    [{}, {"causal_subsampling": True}, {"conv_context": [4, 0]}, {"conv_context": [0, 4]}, {"conv_context": [1, 3]}]
-)
+windows = st.sampled_from(WINDOWS)
+
+
+CONVOLUTION_CHOICES = [
+    {},
+    {"causal_subsampling": True},
+    {"conv_context": [4, 0]},
+    {"conv_context": [0, 4]},
+    {"conv_context": [1, 3]},
+]
+
+
+convolutions = st.sampled_from(CONVOLUTION_CHOICES)

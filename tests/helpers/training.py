@@ -16,6 +16,14 @@ from modeling_audio_branch import (
 PROBLEMS = ["single_label_classification", "multi_label_classification", "regression"]
 
 
+def labels_for(problem_type, count):
+    """Labels of 3 classes for a type of problem."""
+    if problem_type == "single_label_classification":
+        return torch.arange(count) % 3
+    labels = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
+    return (labels > 0).long() if problem_type == "multi_label_classification" else labels
+
+
 def tones(extractor, count, seed=0):
     """Rows of features of tones of 0.2 to 1 s, labelled by their pitch."""
     generator = torch.Generator().manual_seed(seed)

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from helpers.models import make_model, tiny_config
-from helpers.training import PROBLEMS, make_trainer, tones
+from helpers.training import PROBLEMS, labels_for, make_trainer, tones
 from modeling_audio_branch import (
     AudioBranchFeatureExtractor,
     AudioBranchForAudioClassification,
@@ -49,13 +49,6 @@ def test_a_resumed_run_equals_a_straight_run_to_the_bit(tmp_path):
         straight.model.state_dict().items(), resumed.model.state_dict().values(), strict=True
     ):
         assert torch.equal(value, expected), name
-
-
-def labels_for(problem_type, count):
-    if problem_type == "single_label_classification":
-        return torch.arange(count) % 3
-    labels = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
-    return (labels > 0).long() if problem_type == "multi_label_classification" else labels
 
 
 @pytest.mark.parametrize("problem_type", PROBLEMS)

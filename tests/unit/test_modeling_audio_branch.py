@@ -4,19 +4,12 @@ import pytest
 import torch
 
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.training import PROBLEMS
+from helpers.training import PROBLEMS, labels_for
 from modeling_audio_branch import (
     AudioBranchConfig,
     AudioBranchForAudioClassification,
     AudioBranchModel,
 )
-
-
-def labels_for(problem_type, count):
-    if problem_type == "single_label_classification":
-        return torch.arange(count) % 3
-    labels = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
-    return (labels > 0).long() if problem_type == "multi_label_classification" else labels
 
 
 @pytest.mark.parametrize("problem_type", PROBLEMS)
