@@ -39,7 +39,7 @@ def as_clips(audio: Any) -> tuple[list, bool]:
     if not items:
         raise ValueError(f"An empty {type(audio).__name__} was given as audio; give at least one clip.")
     if all(isinstance(item, (int, float, np.number)) for item in items):
-        return [np.asarray(items, dtype=np.float32)], False
+        return [_samples_of(items)], False
     return items, True
 
 
@@ -48,6 +48,16 @@ def is_file(clip: Any) -> bool:
     if isinstance(clip, memoryview):
         return clip.format in ("B", "b", "c")
     return isinstance(clip, (str, os.PathLike, bytes, bytearray)) or hasattr(clip, "read")
+
+
+def _samples_of(numbers):
+    try:
+        with np.errstate(over="ignore"):  # what becomes infinite is refused with all that is not finite
+            return np.asarray(numbers, dtype=np.float32)
+    except OverflowError as error:
+        raise ValueError(
+            "A list with an integer beyond all samples was given as audio; give finite samples."
+        ) from error
 
 
 def _clips_of_array(array):

@@ -197,9 +197,22 @@ def _read_file(clip, where):
     else:
         data = _bytes_of(clip, where)
         where = f"{where} ({len(data)} bytes)"
-        file = io.BytesIO(data)
+        file = _MemoryFile(data)
     blocks, rates = zip(*_read_blocks(file, where), strict=True)
     return torch.cat(blocks), rates[0]
+
+
+class _MemoryFile(io.BytesIO):
+    """Bytes as libsndfile reads them: a seek to nowhere, which a damaged file asks for, is answered, not raised."""
+
+    def __repr__(self):  # in soundfile's messages
+        return "it"
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return -1
 
 
 def _bytes_of(clip, where):

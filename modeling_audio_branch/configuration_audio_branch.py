@@ -9,13 +9,15 @@ the model's code:
 
 import copy
 import difflib
-import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
+import torch
 import transformers
 from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, FEATURE_EXTRACTOR_MAPPING, AutoConfig, PreTrainedConfig
+
+from .configuration_checks import check_other_settings, check_settings, shown
 
 AUTO_MAP = {
     "AutoConfig": "configuration_audio_branch.AudioBranchConfig",
@@ -40,8 +42,8 @@ def _default_extractor(encoder: PreTrainedConfig) -> dict:
         return transformers.SeamlessM4TFeatureExtractor().to_dict()
     if type(encoder) not in FEATURE_EXTRACTOR_MAPPING:
         raise ValueError(
-            f"Transformers has no feature extractor for encoder_config of the model_type {encoder.model_type!r}; give "
-            f"encoder_extractor=extractor.to_dict()."
+            f"Transformers has no feature extractor for encoder_config of the model_type {shown(encoder.model_type)}; "
+            f"give encoder_extractor=extractor.to_dict()."
         )
     if encoder.model_type == "whisper":
         sizes = {"feature_size": encoder.num_mel_bins, "chunk_length": encoder.max_source_positions // 50}  # seconds
@@ -187,15 +189,20 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         known = [*type(self).__dataclass_fields__, *self.attribute_map]
-        for name in kwargs.keys() - set(known):
+        for name in sorted(kwargs.keys() - set(known)):
             if close := difflib.get_close_matches(name, known, n=1, cutoff=0.85):
                 raise ValueError(f"AudioBranchConfig has no setting {name!r}; did you mean {close[0]!r}?")
+        check_other_settings(type(self), kwargs)
         if self.encoder_config is not None:
             self._follow_encoder()
         try:
             super().__post_init__(**kwargs)
         except (AttributeError, TypeError) as error:  # of dtype, id2label and others, which it does not check
-            raise ValueError(f"The configuration has a setting that Transformers does not take: {error}.") from error
+            raise ValueError(
+                f"The configuration has a setting that Transformers does not take ({str(error)!a:.200})."
+            ) from error
+        if not isinstance(self.dtype, torch.dtype | None):
+            raise ValueError(f"dtype={shown(self.dtype)} is impossible: give the name of a dtype of torch, or None.")
         # Always the full maps, so that a classification checkpoint opens with AutoModel, and an embedding checkpoint
         # with AutoModelForAudioClassification.
         self.auto_map = AUTO_MAP | (kwargs.get("auto_map") or {})
@@ -209,8 +216,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         if isinstance(encoder, dict):  # an encoder with remote code, which only the model may run
             if "auto_map" not in encoder or self.encoder_extractor is None:
                 raise ValueError(
-                    f"encoder_config has the model_type {encoder.get('model_type')!r}, which Transformers does not "
-                    f"know; use AudioBranchModel.from_encoder(repository, trust_remote_code=True)."
+                    f"encoder_config has the model_type {shown(encoder.get('model_type'))}, which Transformers does "
+                    f"not know; use AudioBranchModel.from_encoder(repository, trust_remote_code=True)."
                 )
             encoder["apply_spec_augment"] = self.apply_spec_augment
         else:
@@ -218,7 +225,7 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
             self.num_layers = getattr(encoder, "num_hidden_layers", None)
             if self.d_model is None or self.num_layers is None:
                 raise ValueError(
-                    f"encoder_config of the model_type {encoder.model_type!r} has no hidden_size and "
+                    f"encoder_config of the model_type {shown(encoder.model_type)} has no hidden_size and "
                     f"num_hidden_layers; give the configuration of an audio encoder."
                 )
             if getattr(encoder, "add_adapter", False):
@@ -251,6 +258,13 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     def sub_configs(self) -> dict:
         """Nested configurations, which Transformers also gives the dtype and the attention implementation."""
         return {"encoder_config": AutoConfig} if isinstance(self.encoder_config, PreTrainedConfig) else {}
+
+    @classmethod
+    def from_pretrained(cls, *args, **kwargs):
+        try:
+            return super().from_pretrained(*args, **kwargs)
+        except RecursionError as error:
+            raise ValueError("The configuration has too many levels; give the config.json of Audio Branch.") from error
 
     @classmethod
     def lightweight(cls, **overrides) -> "AudioBranchConfig":
@@ -289,112 +303,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         # repository, and pipelines replace them by classes.
         return super().to_dict() | copy.deepcopy({"auto_map": AUTO_MAP, "custom_pipelines": CUSTOM_PIPELINES})
 
-    def validate_numbers(self):
-        for name in AudioBranchConfig.__annotations__ | LogMelSettings.__annotations__:
-            value = getattr(self, name)
-            numbers = value if isinstance(value, list) else [value]
-            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
-                raise ValueError(f"{name}={value!s:.100} is impossible: give finite numbers.")
-
-    def validate_sizes(self):
-        at_least_one = (
-            "feature_dim num_layers d_model num_heads num_segments sample_rate n_mels n_fft hop_length win_length "
-            "subsampling_channels ff_expansion_factor conv_kernel_size"
-        ).split()
-        for name in at_least_one:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} is impossible: give a whole number of at least 1.")
-        for name, most in {"n_fft": 32768, "n_mels": 1024}.items():  # filters of 67 MB
-            if getattr(self, name) > most:
-                raise ValueError(f"{name}={getattr(self, name)} is impossible: give at most {most}.")
-        for name in ("num_time_masks", "num_freq_masks", "freq_mask_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} is impossible: give 0 (off) or more.")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} is impossible: give a probability of at least 0 and under 1.")
-        if not 0 <= self.time_mask_ratio <= 1:
-            raise ValueError(f"time_mask_ratio={self.time_mask_ratio} is impossible: give a part of the clip, 0 to 1.")
-
-    def validate_front_end(self):
-        if self.n_fft % 2 or self.n_fft < self.win_length:
-            raise ValueError(
-                f"n_fft={self.n_fft} with win_length={self.win_length} is impossible: n_fft must be even and at least "
-                f"win_length."
-            )
-        if self.hop_length > self.win_length:
-            raise ValueError(
-                f"hop_length={self.hop_length} skips samples: give at most win_length={self.win_length} samples."
-            )
-        if not 0 < self.mag_power <= 4:
-            raise ValueError(f"mag_power={self.mag_power} is impossible: give a positive number up to 4, such as 2.")
-        if abs(self.preemphasis) > 1:
-            raise ValueError(f"preemphasis={self.preemphasis} is impossible: give a number from -1 to 1, such as 0.97.")
-        if self.log_zero_guard_value > 1:
-            raise ValueError(f"log_zero_guard_value={self.log_zero_guard_value} hides speech: give a number up to 1.")
-        if self.log_zero_guard_value < 1e-38:  # 0 in float32
-            raise ValueError(
-                f"log_zero_guard_value={self.log_zero_guard_value} leaves the logarithm of 0: give a positive number, "
-                f"at least 1e-38."
-            )
-        for name in ("normalize_mean", "normalize_deviation"):
-            value = getattr(self, name)
-            if (self.normalize == "fixed") != (value is not None) or (value is not None and len(value) != self.n_mels):
-                raise ValueError(
-                    f"normalize={self.normalize!r} with {'no' if value is None else len(value)} numbers in {name} is "
-                    f"impossible: 'fixed' goes with n_mels={self.n_mels} numbers, all others with None."
-                )
-        if self.normalize_deviation is not None and min(self.normalize_deviation) < 1e-6:
-            raise ValueError("normalize_deviation has numbers under 1e-6, which can't be divided by; give larger ones.")
-
-    def validate_attention(self):
-        self.validate_sizes()  # first, in any order of calls, so that nothing is divided by 0 below
-        if self.d_model % self.num_heads:
-            raise ValueError(
-                f"d_model={self.d_model} does not split over num_heads={self.num_heads}: give a multiple of num_heads."
-            )
-        if self.encoder_config is not None:
-            return  # the rest concerns our own encoder
-        if self.position_embedding == "rotary" and (self.d_model // self.num_heads) % 2:
-            raise ValueError(
-                f"position_embedding='rotary' turns pairs of numbers, so d_model/num_heads must be even, not "
-                f"{self.d_model}/{self.num_heads}={self.d_model // self.num_heads}."
-            )
-        if self.position_embedding == "relative" and self.d_model % 2:
-            raise ValueError(f"position_embedding='relative' needs an even d_model, not {self.d_model}.")
-        window = self.attention_window
-        possible = len(window) == 2 and min(window) >= -1 if isinstance(window, list) else window is None or window >= 1
-        if not possible:
-            raise ValueError(
-                f"attention_window={window} is impossible: give encoder frames per side, at least 1, or "
-                f"[left, right], each at least 0 or -1 for all, or None for full attention."
-            )
-        left, right = self.attention_context
-        if self.attention_chunked and right < 0:
-            raise ValueError(
-                f"attention_chunked=True with attention_window={window} is impossible: chunks are right + 1 frames "
-                f"long, so give [left, right] with right at least 0."
-            )
-        if self.global_attention != "none" and (self.attention_chunked or left < 0 or left != right):
-            raise ValueError(
-                f"global_attention={self.global_attention!r} with attention_window={window} is impossible: it goes "
-                f"with the same number of frames on each side, and not with attention_chunked."
-            )
-
-    def validate_convolutions(self):
-        if self.conv_kernel_size % 2 == 0:
-            raise ValueError(f"conv_kernel_size={self.conv_kernel_size} has no middle: give an odd number.")
-        context = self.conv_context
-        if context is not None and (len(context) != 2 or min(context) < 0 or sum(context) != self.conv_kernel_size - 1):
-            raise ValueError(
-                f"conv_context={context} does not fit conv_kernel_size={self.conv_kernel_size}: give [left, right], at "
-                f"least 0 each, that add up to {self.conv_kernel_size - 1}."
-            )
-        allowed = (1,) if self.subsampling == "none" else (2, 4, 8)
-        if self.subsampling_factor not in allowed:
-            raise ValueError(
-                f"subsampling={self.subsampling!r} with subsampling_factor={self.subsampling_factor} is impossible: "
-                f"'none' goes with 1, 'striding' and 'dw_striding' with 2, 4 or 8."
-            )
+    def validate_settings(self):
+        check_settings(self)
 
 
 AudioBranchConfig.register_for_auto_class()

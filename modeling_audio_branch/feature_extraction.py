@@ -13,6 +13,7 @@ from transformers import BatchFeature, SequenceFeatureExtractor
 from .audio_batch import as_clips
 from .audio_input import load_audio, pad_batch
 from .configuration_audio_branch import AudioBranchConfig, LogMelSettings, log_mel_settings
+from .configuration_checks import is_part_of, shown
 from .disk import saving
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel
@@ -49,6 +50,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         **kwargs,
     ):
         settings = {field.name: kwargs.pop(field.name) for field in fields(LogMelSettings) if field.name in kwargs}
+        self._check_other_settings(kwargs)
         self.encoder_extractor = None
         self._adapter = None
         if encoder_extractor is not None:
@@ -65,7 +67,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             **kwargs,
         )
         if self.padding_side != "right":
-            raise ValueError(f"padding_side={self.padding_side!r} was given; Audio Branch pads on the 'right' only.")
+            raise ValueError(
+                f"padding_side={shown(self.padding_side)} was given; Audio Branch pads on the 'right' only."
+            )
         if encoder_extractor is None:
             _check_settings(feature_size, sampling_rate, padding_value, settings)
         for name, value in asdict(LogMelSettings(**settings)).items():  # as attributes, which Transformers saves
@@ -96,7 +100,19 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         # AutoFeatureExtractor does not pass trust_remote_code on; if this class came from a repository, it was given.
         trusted = kwargs.get("trust_remote_code") or cls.__module__.startswith("transformers_modules.")
         with allow_remote_code(pretrained_model_name_or_path, trusted, **hub_kwargs_in(kwargs)):
-            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            try:
+                return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            except RecursionError as error:
+                raise ValueError("preprocessor_config.json has too many levels; give that of Audio Branch.") from error
+
+    @classmethod
+    def _check_other_settings(cls, settings):
+        """Raises a ValueError if a setting that this class does not know would replace a part of it."""
+        for name, value in settings.items():
+            if name == "model_input_names" and value != cls.model_input_names:
+                raise ValueError(f"model_input_names={shown(value)} is impossible; give {cls.model_input_names}.")
+            if name in ("_adapter", "_log_mels") or is_part_of(cls, name):
+                raise ValueError(f"The feature extractor has no setting {name!a:.100}; leave it out.")
 
     def save_pretrained(self, save_directory, push_to_hub: bool = False, **kwargs):
         remote_code = [self._adapter.extractor] if self._adapter is not None and self._adapter.has_remote_code else []
@@ -187,7 +203,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         with torch.no_grad():
             features, frame_mask = self._log_mel(device)(waveform, mask)
         if self.padding_value:
-            features = features.masked_fill(~frame_mask.unsqueeze(-1), self.padding_value)
+            features = features.masked_fill(~frame_mask.unsqueeze(-1), float(self.padding_value))
         return features, frame_mask, [1 + len(wave) // self.hop_length for wave in waves]
 
     def _adapter_batch(self, waves, padded_length, device):
@@ -211,20 +227,21 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 def _is_finite(numbers) -> bool:
     try:
         return bool(torch.tensor(numbers, dtype=torch.float32).isfinite().all())
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         return False
 
 
 def _check_settings(feature_size, sampling_rate, padding_value, settings):
     """Raises a ValueError of one sentence if the configuration of a model would refuse these settings."""
-    if isinstance(padding_value, bool) or not isinstance(padding_value, (int, float)):
-        raise ValueError(f"padding_value={padding_value!r:.100} was given; give a number.")
+    if isinstance(padding_value, bool) or not isinstance(padding_value, (int, float)) or not _is_finite(padding_value):
+        raise ValueError(f"padding_value={shown(padding_value)} was given; give a finite number.")
     try:
         AudioBranchConfig(n_mels=feature_size, sample_rate=sampling_rate, **settings)
     except StrictDataclassError as error:
         reason = " ".join(str(error.__cause__ or error).split())
         reason = reason.replace("n_mels", "feature_size").replace("sample_rate", "sampling_rate")
-        raise ValueError(f"The feature extractor has an impossible setting: {reason[:300]}") from error
+        reason = reason[:300].encode(errors="backslashreplace").decode()  # surrogates can't be printed
+        raise ValueError(f"The feature extractor has an impossible setting: {reason}") from error
 
 
 AudioBranchFeatureExtractor.register_for_auto_class()

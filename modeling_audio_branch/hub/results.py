@@ -110,8 +110,10 @@ def read_results(path: Path) -> Results:
         raise CardError(f"{path} cannot be read ({error.strerror}); give the results.json of an evaluation.") from error
     except UnicodeDecodeError as error:
         raise CardError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
-    except ValueError as error:
-        raise CardError(f"{path} is not JSON ({error}); give the results.json of an evaluation.") from error
+    except (ValueError, RecursionError) as error:
+        raise CardError(
+            f"{path} is not JSON that can be read ({error}); give the results.json of an evaluation."
+        ) from error
     if not isinstance(data, dict):
         raise CardError(f"{path} holds a {type(data).__name__}; give one object with {', '.join(REQUIRED)}.")
     if missing := [name for name in REQUIRED if not data.get(name)]:
@@ -137,7 +139,7 @@ def _parse_dataset(part: str, data: object) -> Dataset:
 
 def _parse_metric(name: str, numbers: object) -> Metric:
     if not re.fullmatch(r"[A-Za-z0-9_@ .-]+", name):
-        raise ValueError(f"a metric is named {name!a}; give letters, digits, _, @, - and dots.")
+        raise ValueError(f"a metric is named {name!a:.100}; give letters, digits, _, @, - and dots.")
     numbers = numbers if isinstance(numbers, dict) else {}
     try:
         return Metric(*(numbers.get(key) for key in ("value", "low", "high")))
@@ -154,4 +156,4 @@ def _build(strict_class: type, data: dict, owner: str = ""):
         return strict_class(**{name: value for name, value in data.items() if name in known})
     except StrictDataclassFieldValidationError as error:
         name = re.match(r"Validation error for field '(\w+)'", str(error)).group(1)  # the error has no attribute for it
-        raise ValueError(f"{owner}{name} is {data[name]!a}; give {known[name].metadata['expected']}.") from error
+        raise ValueError(f"{owner}{name} is {data[name]!a:.100}; give {known[name].metadata['expected']}.") from error

@@ -5,9 +5,10 @@ import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from rich.progress import track
+
+from modeling_audio_branch.audio_input import load_audio
 
 
 class DataError(ValueError):
@@ -72,11 +73,8 @@ def _read(audio: Path | bytes) -> tuple[bytes, float]:
     """An audio file's bytes and its duration in seconds; a DataError with the reason if it can't be used."""
     try:
         data = audio if isinstance(audio, bytes) else Path(audio).read_bytes()
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)  # (L, channels)
-    except (OSError, soundfile.SoundFileError) as error:
+        rate = soundfile.info(io.BytesIO(data)).samplerate
+        samples = load_audio(data, rate)  # as training reads it
+    except (OSError, ValueError, soundfile.SoundFileError) as error:
         raise DataError(f"can't be read: {error}") from error
-    if not len(samples):
-        raise DataError("contains no samples")
-    if not np.isfinite(samples).all():
-        raise DataError("contains samples that are not finite")
     return data, len(samples) / rate

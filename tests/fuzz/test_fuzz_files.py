@@ -80,17 +80,36 @@ def test_a_mutated_nemo_archive_loads_or_is_refused_in_a_sentence(part, data, tm
     loads_or_says_why(load_nemo, path)
 
 
+LARGE = [2**31, -(2**31), 2**63, 2**64, -(10**30), 10**400, 10**4000, 1e39, -1e308]
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats() | st.text(max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**6), 10**6)
+    | st.sampled_from(LARGE)
+    | st.floats()
+    | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )
+values |= st.sampled_from(["x" * 10**4, "\ud800", "a\nb", [1] * 3000])
+
+
+def nested(levels):
+    """JSON of many levels, as text."""
+    return b'{"dropout": ' + b"[" * levels + b"]" * levels + b"}"
 
 
 @st.composite
-def changed_json(draw, original):
-    """JSON with some values replaced by anything, as text with a few changed bytes now and then."""
+def changed_json(draw, original, other_names=()):
+    """JSON with some values replaced by anything, as text of many levels or a few changed bytes now and then.
+
+    Other names get values too, with which a file could replace a method or what Transformers knows of.
+    """
+    if draw(st.integers(0, 99)) == 0:
+        return nested(draw(st.sampled_from([100, 500, 3000])))
     settings = json.loads(json.dumps(original))
+    if other_names and draw(st.integers(0, 3)) == 0:
+        settings[draw(st.sampled_from(other_names))] = draw(values)
     for _ in range(draw(st.integers(1, 3))):
         owner = settings
         while True:
@@ -108,11 +127,24 @@ def changed_json(draw, original):
     return draw(mutations([text])) if draw(st.integers(0, 3)) == 0 else text
 
 
+OTHER_NAMES = [
+    "num_labels",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "torch_dtype",
+    "name_or_path",
+    "attribute_map",
+]
+OTHER_NAMES += ["_adapter", "_log_mels", "model_input_names", "padding_side", "processor_class", "per_layer_config"]
 CONFIG = tiny_config(subsampling_factor=4).to_dict()
+FIXED = {"normalize": "fixed", "normalize_mean": [0.0] * 20, "normalize_deviation": [1.0] * 20}
+NAMES = [*dir(AudioBranchConfig), *OTHER_NAMES]
+CONFIGURATIONS = changed_json(CONFIG, NAMES) | changed_json(CONFIG | FIXED, NAMES)
 
 
-@given(content=changed_json(CONFIG))
-@fuzz(800)
+@given(content=CONFIGURATIONS)
+@fuzz(1200)
 def test_a_mutated_configuration_loads_or_is_refused(content, tmp_path):
     (tmp_path / "config.json").write_bytes(content)
     try:
@@ -121,13 +153,14 @@ def test_a_mutated_configuration_loads_or_is_refused(content, tmp_path):
         assert str(error).strip()
         return
     config.validate()
+    json.dumps(config.to_dict())
 
 
 EXTRACTOR = AudioBranchFeatureExtractor(feature_size=20).to_dict()
 
 
-@given(content=changed_json(EXTRACTOR))
-@fuzz(800)
+@given(content=changed_json(EXTRACTOR, [*dir(AudioBranchFeatureExtractor), *OTHER_NAMES]))
+@fuzz(1200)
 def test_a_mutated_extractor_makes_finite_features_or_is_refused(content, tmp_path):
     (tmp_path / "preprocessor_config.json").write_bytes(content)
 
@@ -140,7 +173,7 @@ def test_a_mutated_extractor_makes_finite_features_or_is_refused(content, tmp_pa
 
 
 @given(content=changed_json(RESULTS))
-@fuzz(800)
+@fuzz(1200)
 def test_mutated_results_are_read_or_refused_in_a_sentence(content, tmp_path):
     (tmp_path / "results.json").write_bytes(content)
     results = loads_or_says_why(read_results, tmp_path / "results.json")

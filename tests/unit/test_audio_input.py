@@ -164,7 +164,9 @@ def test_datasets_rows_are_read_without_torchcodec(tmp_path, clip, extractor):
         (["header.wav"], {}, "Clip 0 of the batch ('header.wav') holds no samples"),
         (["folder"], {}, "Clip 0 of the batch ('folder') is not a file"),
         ([b"not audio"], {}, "Clip 0 of the batch (9 bytes) can't be read as audio"),
-        ([b""], {}, "Clip 0 of the batch (0 bytes) can't be read as audio"),
+        ([b""], {}, "Clip 0 of the batch (0 bytes) can't be read as audio (Error opening it: "),
+        ([1e300, 0.0], {"sampling_rate": RATE}, "has 1 samples that are NaN or infinite"),
+        ([10**400, 0], {"sampling_rate": RATE}, "an integer beyond all samples"),
         ([np.zeros(9)], {"sampling_rate": RATE, "truncation": True}, "need max_length= in samples"),
         ([np.zeros(9)], {"sampling_rate": RATE, "padding": "left"}, "padding='left' was given; allowed are True"),
     ],
@@ -181,6 +183,14 @@ def test_bad_audio_gives_one_sentence_that_names_the_clip(audio, kwargs, sentenc
     message = str(raised.value)
     assert sentence in message
     assert "\n" not in message and len(message) < 300
+
+
+def test_a_file_that_asks_for_an_impossible_place_is_refused_without_another_word(capfd):
+    """Found by the fuzzer: libsndfile seeks to before the start of this AIFF."""
+    content = (Path(__file__).parents[1] / "fixtures/damaged_seek.aiff").read_bytes()
+    with pytest.raises(ValueError, match="can't be read as audio"):
+        load_audio(content, RATE)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_in_memory_equals_the_file(tmp_path, clip):

@@ -47,6 +47,39 @@ def test_left_padding_is_refused():
         AudioBranchFeatureExtractor(padding_side="left")
 
 
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"padding_value": -(10**4000)}, "padding_value=-1000"),
+        ({"padding_value": 10**5000}, "padding_value=a number of thousands of digits was given; give a finite number"),
+        ({"padding_value": 1e308}, "padding_value=1e+308 was given; give a finite number"),
+        ({"custom_window": [10**400] * 400}, "custom_window is not an array of finite numbers"),
+        ({"_adapter": True}, "has no setting '_adapter'; leave it out"),
+        ({"pad": 3}, "has no setting 'pad'; leave it out"),
+        ({"model_input_names": []}, "model_input_names=[] is impossible; give ['input_features', 'attention_mask']"),
+        ({"padding_side": "x" * 10**4}, "pads on the 'right' only"),
+        ({"normalize": "\ud800"}, "has an impossible setting"),
+    ],
+)
+def test_an_impossible_setting_is_refused_in_a_sentence(setting, sentence):
+    with pytest.raises(ValueError) as raised:
+        AudioBranchFeatureExtractor(**setting)
+    assert sentence in str(raised.value) and len(str(raised.value)) < 400
+    str(raised.value).encode()
+
+
+def test_settings_of_many_levels_are_refused(tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text(f'{{"padding_value": {"[" * 10**5}{"]" * 10**5}}}')
+    with pytest.raises(ValueError, match="too many levels"):
+        AudioBranchFeatureExtractor.from_pretrained(tmp_path)
+
+
+def test_a_padding_value_beyond_the_integers_of_torch_is_one_of_floats():
+    extractor = AudioBranchFeatureExtractor(padding_value=2**64)
+    features = extractor([torch.ones(800), torch.ones(400)], sampling_rate=16000, return_tensors="pt")
+    assert features["input_features"][1, -1, 0] == 2.0**64
+
+
 def test_no_input_is_modified(extractor):
     array = random_clips([4000])[0].numpy()
     before = array.copy()

@@ -47,10 +47,18 @@ def test_optional_keys_are_read_and_other_keys_are_ignored(tmp_path):
         ({"base_model": {"a": "b"}, "date": "yesterday"}, "results.json: "),
         ({"base_model": "no id!!"}, "results.json: base_model is 'no id!!'"),
         ({"date": "yesterday"}, "results.json: date is 'yesterday'"),
+        ({"date": "x" * 10**5}, "results.json: date is 'xxx"),
+        ({"metrics": {"|" * 10**5: {"value": 1, "low": 0, "high": 1}}}, "a metric is named"),
     ],
 )
 def test_results_without_protocol_or_interval_are_refused(change, sentence, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS | change))
     with pytest.raises(CardError, match=sentence) as error:
         read_results(tmp_path / "results.json")
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+def test_results_of_many_levels_are_refused(tmp_path):
+    (tmp_path / "results.json").write_text("[" * 10**5)
+    with pytest.raises(CardError, match="is not JSON that can be read"):
+        read_results(tmp_path / "results.json")
