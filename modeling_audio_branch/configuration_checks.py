@@ -145,8 +145,8 @@ def _check_convolutions(config):
     context = config.conv_context
     if context is not None and (len(context) != 2 or min(context) < 0 or sum(context) != config.conv_kernel_size - 1):
         raise ValueError(
-            f"conv_context={shown(context)} does not fit conv_kernel_size={config.conv_kernel_size}: give [left, right], "
-            f"at least 0 each, that add up to {config.conv_kernel_size - 1}."
+            f"conv_context={shown(context)} does not fit conv_kernel_size={config.conv_kernel_size}: give "
+            f"[left, right], at least 0 each, that add up to {config.conv_kernel_size - 1}."
         )
     allowed = (1,) if config.subsampling == "none" else (2, 4, 8)
     if config.subsampling_factor not in allowed:
