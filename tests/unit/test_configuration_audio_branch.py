@@ -5,9 +5,6 @@ import torch
 
 from helpers.models import tiny_config
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
-from modeling_audio_branch.configuration_audio_branch import LogMelSettings
-
-OWN_SETTINGS = {*AudioBranchConfig.__annotations__, *LogMelSettings.__annotations__}
 
 
 def test_lightweight_has_the_published_numbers_of_parameters():
