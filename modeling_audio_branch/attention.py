@@ -1,7 +1,7 @@
 """Self-attention of the Conformer: relative, rotary or no positions; over all frames, or over a window of frames.
 
-B batch, H heads, T frames, N packed frames, D d_model, d head size, P relative positions. A block is Q queries of a
-clip and the K keys that at least one of them sees.
+B batch, H heads, T frames, D d_model, d head size, P relative positions. A group of b clips of L frames attends in n
+blocks of each clip, with Q queries and K keys (see `attention_blocks`).
 """
 
 import torch
@@ -10,9 +10,10 @@ from torch.nn import functional as F
 from transformers import initialization as init
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .attention_blocks import mask_value
+from .masks import is_tracing
 from .positions import apply_rotary, relative_shift
 
-QUERY_BLOCK = 128  # queries that attend at a time where frames are packed: memory grows with the length, not its square
 MAX_CACHED_POSITIONS = 1024  # relative positions whose projected keys are cached, 2 MB per layer with d_model 512
 
 
@@ -24,11 +25,6 @@ def eager_attention_forward(module, query, key, value, attention_mask, scaling, 
     probabilities = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
     output = F.dropout(probabilities, dropout, module.training) @ value
     return output.transpose(1, 2), probabilities
-
-
-def mask_value(dtype: torch.dtype) -> float:
-    """Score of a masked key: its probability is 0, yet a row of masked keys alone and sums with it stay finite."""
-    return torch.finfo(dtype).min / 2
 
 
 class ConformerAttention(nn.Module):
@@ -64,13 +60,13 @@ class ConformerAttention(nn.Module):
             init.zeros_(self.bias_u)
             init.zeros_(self.bias_v)
 
-    def forward(self, hidden_states: torch.Tensor, frame_mask=None, position_embeddings=None, packing=None, **kwargs):
+    def forward(self, hidden_states: torch.Tensor, layout, blocks: list, position_embeddings=None, **kwargs):
         """
         Args:
-            hidden_states: (B, T, D), or packed (1, N, D).
-            frame_mask: (B, T), true where valid; None where nothing is masked.
+            hidden_states: (B, T, D), or packed.
+            layout: Where the clips are: [`Padded`] or [`Packed`].
+            blocks: From `plan_blocks`, for each group of clips.
             position_embeddings: From `compute_position_embeddings`.
-            packing: Where the clips are in packed frames; None if they are not packed.
 
         Returns:
             The new states, in the shape of `hidden_states`; and the probabilities (B, H, T, T), with a global frame one
@@ -80,90 +76,86 @@ class ConformerAttention(nn.Module):
         global_qkv = self.global_qkv_proj(hidden_states) if self.config.global_attention == "separate" else qkv
         if self.position_embedding == "relative":
             position_embeddings = self._relative_key(position_embeddings)
-        if packing is None:
-            output, probabilities = self._attend_clips(qkv, global_qkv, frame_mask, position_embeddings, **kwargs)
-        else:
-            clips = zip(packing.split(qkv), packing.split(global_qkv), strict=True)
-            outputs = [
-                self._attend_clips(*clip, None, position_embeddings, query_block=QUERY_BLOCK, **kwargs)[0]
-                for clip in clips
-            ]
-            output, probabilities = packing.join(outputs), None
-            del clips, outputs
-        del qkv, global_qkv  # three times as large as the input
-        return self.o_proj(output), probabilities
+        outputs, probabilities = [], None
+        for group, group_blocks, *parts in zip(
+            layout.groups, blocks, layout.split(qkv), layout.split(global_qkv), strict=True
+        ):
+            output, probabilities = self._attend_group(*parts, group, group_blocks, position_embeddings, **kwargs)
+            outputs.append(output)
+        del qkv, global_qkv, parts  # three times as large as the input
+        return self.o_proj(layout.join(outputs)), probabilities
 
-    def _attend_clips(self, qkv, global_qkv, frame_mask, position_embeddings, query_block=None, **kwargs):
-        """Clips of one length, or padded to one: (B, T, 3 D) to (B, T, D) and the probabilities of the last block."""
-        num_frames = qkv.shape[1]
-        query, key, value = self._split_heads(qkv)  # (B, H, T, d) each
+    def _attend_group(self, qkv, global_qkv, group, blocks, position_embeddings, **kwargs):
+        """(b, L, 3 D) to (b, L, D) and the probabilities of the last blocks."""
+        heads = qkv.unflatten(-1, (3, self.num_heads, self.head_dim))  # (b, L, 3, H, d)
+        query, key, value = heads.unbind(2)  # (b, L, H, d) each
         if self.position_embedding == "rotary":
-            angles = [each[:num_frames] for each in position_embeddings]
-            query, key = apply_rotary(query, *angles), apply_rotary(key, *angles)
+            angles = [each[: group.length] for each in position_embeddings]
+            query, key = apply_rotary(heads[:, :, :2], *angles).unbind(2)
         has_global = self.config.global_attention != "none"
-        global_query, global_key, global_value = self._split_heads(global_qkv) if has_global else (None, None, None)
+        if has_global:
+            global_query, global_key, global_value = global_qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
 
         outputs, probabilities = [], None
-        for first in [0] if query_block is None else range(0, num_frames, query_block):
-            queries = slice(first, num_frames if query_block is None else min(first + query_block, num_frames))
-            keys = slice(0, num_frames) if query_block is None else self._key_range(queries, num_frames)
-            block_query, block_key, block_value = query[:, :, queries], key[:, :, keys], value[:, :, keys]
-            bias = self._bias(block_query, position_embeddings, frame_mask, queries, keys)  # (B, H, Q, K) or None
+        for each in blocks:
+            block_query, block_key, block_value = each.queries(query), each.keys(key), each.keys(value)
+            bias = self._bias(block_query, position_embeddings, each)  # (b n, H, Q, K) or None
             if self.position_embedding == "relative":
-                block_query = block_query + self.bias_u[:, None]
+                block_query = block_query + self.bias_u
             if has_global:  # one more key, of zeros, so that its score is the bias alone; no position enters it
-                column = global_query[:, :, queries] @ global_key[:, :, :1].transpose(-1, -2) * self.scaling
-                bias = torch.cat([bias.expand(*column.shape[:-1], block_key.shape[2]), column], dim=-1)
-                block_key = F.pad(block_key, (0, 0, 0, 1))
-                block_value = torch.cat([block_value, value[:, :, :1]], dim=2)
+                column = self._scores_of_first(each.queries(global_query), global_key[:, :1], each.count)
+                bias = column.new_zeros(1) if bias is None else bias
+                bias = torch.cat([bias.expand(*column.shape[:-1], each.num_keys), column], dim=-1)
+                block_key = F.pad(block_key, (0, 0, 0, 0, 0, 1))
+                first_value = value[:, :1].repeat_interleave(each.count, dim=0)
+                block_value = torch.cat([block_value, first_value], dim=1)
             output, probabilities = self._attend(block_query, block_key, block_value, bias, **kwargs)
-            outputs.append(output)  # (B, Q, H, d)
+            outputs.append(each.join(output, group.length))
+        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
         if has_global:  # the global frame itself sees every valid frame, by its own projections
             bias = None
-            if frame_mask is not None:
-                bias = query.new_zeros(1).where(frame_mask[:, None, None, :], mask_value(query.dtype))
-            first, _ = self._attend(global_query[:, :, :1], global_key, global_value, bias, **kwargs)
-            outputs[0] = torch.cat([first, outputs[0][:, 1:]], dim=1)
-        output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+            if group.key_mask is not None:
+                bias = query.new_zeros(1).where(group.key_mask[:, None, None, :], mask_value(query.dtype))
+            first, _ = self._attend(global_query[:, :1], global_key, global_value, bias, **kwargs)
+            output = torch.cat([first, output[:, 1:]], dim=1)
         return output.flatten(-2), probabilities
 
     def _attend(self, query, key, value, bias, **kwargs):
+        """(b n, Q, H, d) queries, with keys and values (b n, K, H, d), to outputs (b n, Q, H, d) and probabilities."""
         implementation = self.config._attn_implementation
         if kwargs.get("output_attentions"):
             implementation = "eager"  # the only one that returns probabilities
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
         dropout = self.config.dropout if self.training else 0.0
-        return attend(self, query, key, value, bias, scaling=self.scaling, dropout=dropout, **kwargs)
+        states = (each.transpose(1, 2) for each in (query, key, value))
+        return attend(self, *states, bias, scaling=self.scaling, dropout=dropout, **kwargs)
 
-    def _split_heads(self, qkv):
-        """(B, T, 3 D) to queries, keys and values, (3, B, H, T, d)."""
-        return qkv.unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4)
+    def _scores_of_first(self, query, first_key, num_blocks):
+        """Scaled scores of each clip's first frame, (b n, H, Q, 1)."""
+        first_key = first_key.repeat_interleave(num_blocks, dim=0)  # (b n, 1, H, d)
+        return query.transpose(1, 2) @ first_key.permute(0, 2, 3, 1) * self.scaling
 
-    def _bias(self, query, relative_key, frame_mask, queries, keys):
-        """What is added to the scores of a block: position scores, and `mask_value` for keys that a query can't see."""
-        bias = self._position_scores(query, relative_key, queries, keys)  # (B, H, Q, K) or None
-        visible = self._window_mask(queries, keys, query.device)  # (Q, K) or None
-        if frame_mask is not None:
-            valid_keys = frame_mask[:, None, None, keys]
-            visible = valid_keys if visible is None else valid_keys & visible
-        if visible is None:
-            return bias
-        bias = query.new_zeros(1) if bias is None else bias
-        return bias.where(visible, mask_value(query.dtype))
-
-    def _position_scores(self, query, relative_key, queries, keys):
-        """Scaled scores of the relative positions, (B, H, Q, K); None without."""
+    def _bias(self, query, relative_key, blocks):
+        """What is added to the scores of blocks: position scores, and `mask_value` for keys that a query can't see."""
         if self.position_embedding != "relative":
-            return None
-        num_queries, num_keys = queries.stop - queries.start, keys.stop - keys.start
-        farthest = queries.stop - 1 - keys.start  # of the last query to the first key
-        reach = relative_key.shape[-1] // 2  # its distance in the first column; each column is one nearer
-        columns = relative_key[..., reach - farthest : reach - farthest + num_queries + num_keys - 1]
-        scores = ((query + self.bias_v[:, None]) * self.scaling) @ columns  # (B, H, Q, Q + K - 1)
-        return relative_shift(scores, num_keys)
+            return blocks.additive_mask(query.dtype)
+        scores = self._position_scores(query, relative_key, blocks)
+        if blocks.hidden is None:
+            return scores
+        fill = scores.masked_fill if scores.requires_grad or is_tracing() else scores.masked_fill_
+        return fill(blocks.hidden, mask_value(scores.dtype))
+
+    def _position_scores(self, query, relative_key, blocks):
+        """Scaled scores of the relative positions, (b n, H, Q, K)."""
+        farthest = blocks.before + blocks.size  # a little farther than the last query is from the first key
+        reach = relative_key.shape[-1] // 2  # the distance in the first column; each column is one nearer
+        columns = relative_key[..., reach - farthest : reach - blocks.before + blocks.num_keys + 1]
+        query = (query + self.bias_v).flatten(0, 1).transpose(0, 1)  # (H, b n Q, d)
+        scores = (query @ columns).unflatten(1, (-1, blocks.size))  # (H, b n, Q, Q + K + 1)
+        return relative_shift(scores, blocks.num_keys).transpose(0, 1)
 
     def _relative_key(self, sinusoids):
-        """The projected keys of the relative positions, (H, d, P); cached while the projection is prepacked."""
+        """The projected keys of the relative positions, over sqrt(d), (H, d, P); cached while they are prepacked."""
         # An adapter or a quantised layer may replace ours.
         cacheable = getattr(self.relative_k_proj, "is_prepacked", False) and len(sinusoids) <= MAX_CACHED_POSITIONS
         if cacheable and self.rel_key_cache is not None:
@@ -178,35 +170,3 @@ class ConformerAttention(nn.Module):
 
     def __getstate__(self):
         return self.__dict__ | {"rel_key_cache": None}
-
-    def _window(self):
-        """Frames seen to the left and right in whole chunks, -1 for all; and the length of a chunk."""
-        left, right = self.config.attention_context
-        if not self.config.attention_chunked:
-            return left, right, 1
-        chunk = right + 1
-        return (left // chunk * chunk if left >= 0 else -1), right, chunk
-
-    def _key_range(self, queries, num_frames):
-        """The slice of keys that at least one of the queries sees."""
-        left, right, chunk = self._window()
-        start = 0 if left < 0 else max(0, queries.start // chunk * chunk - left)
-        if chunk > 1:
-            right = chunk - 1 - (queries.stop - 1) % chunk  # to the end of the last query's chunk
-        return slice(start, num_frames if right < 0 else min(num_frames, queries.stop + right))
-
-    def _window_mask(self, queries, keys, device):
-        """Which query sees which key, (Q, K), by the window alone; None where all see all."""
-        left, right, chunk = self._window()
-        if left < 0 and right < 0:
-            return None
-        query = torch.arange(queries.start, queries.stop, device=device)[:, None] // chunk
-        key = torch.arange(keys.start, keys.stop, device=device) // chunk
-        visible = torch.ones(query.shape[0], key.shape[0], dtype=torch.bool, device=device)
-        if left >= 0:
-            visible &= key >= query - left // chunk
-        if chunk > 1:
-            visible &= key <= query
-        elif right >= 0:
-            visible &= key <= query + right
-        return visible

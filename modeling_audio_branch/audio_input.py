@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .audio_batch import CLIPS, MAX_CHANNELS, is_file
-from .masks import length_mask
+from .masks import length_mask, to_device
 
 try:  # needed for files only: arrays work without it
     import soundfile
@@ -80,8 +80,8 @@ def check_rate(rate: Any, where: str) -> None:
 
 def pad_batch(
     waves: list[torch.Tensor], length: int | None = None, device: str | torch.device = "cpu"
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Clips (L,) of any lengths to zero-padded samples and their mask, (B, length) each.
+) -> tuple[torch.Tensor, torch.Tensor | None, list[int]]:
+    """Clips (L,) of any lengths to zero-padded samples and their mask, (B, length) each; and the samples of each clip.
 
     Args:
         waves: The samples of each clip.
@@ -89,15 +89,16 @@ def pad_batch(
         device: Of the results.
 
     Returns:
-        The samples, and their mask; None in place of the mask if nothing is padded.
+        The samples, their mask, None if nothing is padded, and the lengths.
     """
-    length = max(len(wave) for wave in waves) if length is None else length
-    if all(len(wave) == length for wave in waves):
-        return torch.stack(waves).to(device), None
-    waveform = torch.zeros(len(waves), length, device=device)
+    lengths, device = [len(wave) for wave in waves], torch.device(device)
+    length = max(lengths) if length is None else length
+    if all(each == length for each in lengths):
+        return torch.stack(waves).to(device), None, lengths
+    waveform = torch.zeros(len(waves), length, dtype=waves[0].dtype)
     for row, wave in zip(waveform, waves, strict=True):
         row[: len(wave)] = wave
-    return waveform, length_mask(torch.tensor([len(wave) for wave in waves], device=device), length)
+    return waveform.to(device), length_mask(to_device(lengths, device), length), lengths
 
 
 def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) -> Iterator[torch.Tensor] | None:

@@ -1,9 +1,9 @@
 """The Conformer encoder (Gulati et al. 2020), in FastConformer's arrangement (Rekesh et al. 2023).
 
-B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, N valid encoder frames of all clips together.
+B batch, T log-mel frames, T' encoder frames, M mel bins, D d_model, R encoder frames of all clips in one row.
 
-The layers run on padded clips (B, T', D) with a `frame_mask` (B, T'), which is true on the valid frames, or on packed
-frames (1, N, D), which are all valid, with a `packing` that knows where each clip is. The numbers are the same.
+The layers run on packed clips, a batch (B, T', D) of equal ones or a row (1, R, D) of all, or on padded clips (B, T',
+D). A `layout` says where each clip is, and which frames are valid. The numbers are the same.
 """
 
 import torch
@@ -11,14 +11,16 @@ from torch import nn
 from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import QUERY_BLOCK, ConformerAttention
+from .attention import ConformerAttention
+from .attention_blocks import plan_blocks, reach
 from .layers import DepthwiseConv, MaskedBatchNorm
 from .masks import is_tracing
-from .packing import Packing, pack_with_gaps
+from .packing import Packed, Padded
 from .positions import compute_position_embeddings
 from .subsampling import Subsampling
 
 FFN_CHUNK_FRAMES = 2048  # frames that a feed-forward layer takes at a time without gradients, to save memory
+GPU_GROUP_WORTH = 256  # frames of padding in a group of clips that a GPU computes as quickly as it starts another group
 
 
 class FeedForward(nn.Module):
@@ -55,21 +57,13 @@ class ConvolutionModule(nn.Module):
         self.norm = MaskedBatchNorm(config.d_model) if config.conv_norm == "batch" else nn.LayerNorm(config.d_model)
         self.pointwise2 = nn.Linear(config.d_model, config.d_model, bias=config.use_bias)
 
-    def forward(self, hidden_states, frame_mask=None, packing=None):
-        before, after = self.context
-        folded = self.norm(None) if isinstance(self.norm, MaskedBatchNorm) and not self.norm.training else None
-        hidden_states = F.glu(self.pointwise1(hidden_states))
-        # The depthwise convolution looks sideways in time: everything outside the clip must be zero.
-        if packing is None:
-            hidden_states = F.pad(hidden_states * frame_mask.unsqueeze(-1), (0, 0, before, after))
-            hidden_states = self.depthwise(hidden_states, folded)
+    def forward(self, hidden_states, layout):
+        hidden_states = layout.open_gaps(F.glu(self.pointwise1(hidden_states)))  # nothing of other clips is seen
+        hidden_states = layout.close_gaps(self.depthwise(hidden_states, *self.context))
+        if isinstance(self.norm, MaskedBatchNorm):
+            hidden_states = self.norm(hidden_states, layout.frame_mask)
         else:
-            row = self.depthwise(packing.scatter_with_gaps(hidden_states, before, after), folded)
-            hidden_states = packing.gather(row, before, after)
-        if isinstance(self.norm, nn.LayerNorm):
             hidden_states = self.norm(hidden_states)
-        elif folded is None:
-            hidden_states = self.norm(hidden_states, frame_mask)
         return self.pointwise2(F.silu(hidden_states, inplace=not hidden_states.requires_grad))
 
 
@@ -89,15 +83,13 @@ class ConformerLayer(GradientCheckpointingLayer):
         self.norm_out = nn.LayerNorm(config.d_model)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self, hidden_states: torch.Tensor, frame_mask=None, position_embeddings=None, packing=None, **kwargs
-    ) -> torch.Tensor:
-        """(B, T', D) or (1, N, D) to the same shape; masked frames hold finite values without a meaning."""
+    def forward(self, hidden_states: torch.Tensor, layout, blocks, position_embeddings=None, **kwargs) -> torch.Tensor:
+        """(B, T', D) or (1, R, D) to the same shape; masked frames hold finite values without a meaning."""
         x = hidden_states
         x = torch.add(x, self.dropout(self.feed_forward1(self.norm_feed_forward1(x))), alpha=0.5)
-        attended, _ = self.self_attn(self.norm_self_attn(x), frame_mask, position_embeddings, packing, **kwargs)
+        attended, _ = self.self_attn(self.norm_self_attn(x), layout, blocks, position_embeddings, **kwargs)
         x = x + self.dropout(attended)
-        x = x + self.dropout(self.conv(self.norm_conv(x), frame_mask, packing))
+        x = x + self.dropout(self.conv(self.norm_conv(x), layout))
         x = torch.add(x, self.dropout(self.feed_forward2(self.norm_feed_forward2(x))), alpha=0.5)
         return self.norm_out(x)
 
@@ -115,6 +107,8 @@ class ConformerEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.packs_frames = True
+        self.group_worth = None  # see `Packed`; None chooses by the device
+        self._conv_gap = max(config.conv_context or [config.conv_kernel_size // 2])
         self.subsampling = Subsampling(config)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
@@ -134,6 +128,7 @@ class ConformerEncoder(nn.Module):
         input_features: torch.Tensor,
         frame_mask: torch.Tensor,
         layer_weights: torch.Tensor | None = None,
+        lengths: list[int] | None = None,
         **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
@@ -141,6 +136,7 @@ class ConformerEncoder(nn.Module):
             input_features: (B, T, M) log-mel frames, zero where masked.
             frame_mask: (B, T).
             layer_weights: (num_layers + 1,) weights for a sum of the input and the output of every layer.
+            lengths: The valid frames of each clip, where they are known; else the device is asked for them once.
 
         Returns:
             The last layer's output (B, T', D), zero where masked; the weighted sum, or the same again without weights;
@@ -149,36 +145,40 @@ class ConformerEncoder(nn.Module):
         recorded = any(
             kwargs.get(name) or getattr(self.config, name) for name in ("output_hidden_states", "output_attentions")
         )
-        if self.packs_frames and not recorded and not is_tracing() and frame_mask.any():
-            return self._packed(input_features, frame_mask, layer_weights, **kwargs)
+        if self.packs_frames and not recorded and not is_tracing():
+            lengths = frame_mask.sum(-1).tolist() if lengths is None else lengths
+            if any(lengths):
+                return self._packed(input_features, frame_mask, lengths, layer_weights, **kwargs)
         hidden_states, frame_mask = self.subsampling(input_features, frame_mask)
-        hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, frame_mask=frame_mask, **kwargs)
+        hidden_states, weighted_sum = self._layers(hidden_states, Padded(frame_mask), layer_weights, **kwargs)
         hidden_states = hidden_states * frame_mask.unsqueeze(-1)
         if weighted_sum is not None:
             weighted_sum = weighted_sum * frame_mask.unsqueeze(-1)
         return hidden_states, hidden_states if weighted_sum is None else weighted_sum, frame_mask
 
-    def _packed(self, input_features, frame_mask, layer_weights, **kwargs):
-        """The same on valid frames only."""
-        packing = Packing(self.subsampling.subsampled_mask(frame_mask))
-        factor = self.config.subsampling_factor
-        row, row_mask = pack_with_gaps(input_features, frame_mask, packing.clips, factor)  # (1, R, M), (1, R)
-        hidden_states, row_mask = self.subsampling(row, row_mask)
-        del row  # as large as the input
-        hidden_states = hidden_states[row_mask].unsqueeze(0)  # (1, N, D)
-        hidden_states, weighted_sum = self._layers(hidden_states, layer_weights, packing=packing, **kwargs)
+    def _packed(self, input_features, frame_mask, lengths, layer_weights, **kwargs):
+        """The same without padding."""
+        count, device = self.subsampling.subsampled_length, input_features.device
+        worth = (0 if device.type == "cpu" else GPU_GROUP_WORTH) if self.group_worth is None else self.group_worth
+        num_frames = [count(length) if length else 0 for length in lengths]
+        strided_gap = self.subsampling.gap
+        packing = Packed(num_frames, count(frame_mask.shape[1]), self._conv_gap, strided_gap, device, worth)
+        packed, mask = packing.pack(input_features, frame_mask, lengths, self.config.subsampling_factor)
+        hidden_states, _ = self.subsampling(packed, mask)
+        del packed, mask  # as large as the input
+        hidden_states = packing.close_gaps(hidden_states, strided_gap)
+        hidden_states, weighted_sum = self._layers(hidden_states, packing, layer_weights, **kwargs)
         hidden_states = packing.pad(hidden_states)  # (B, T', D)
-        return hidden_states, hidden_states if weighted_sum is None else packing.pad(weighted_sum), packing.frame_mask
+        return hidden_states, hidden_states if weighted_sum is None else packing.pad(weighted_sum), packing.clip_mask
 
-    def _layers(self, hidden_states, layer_weights, frame_mask=None, packing=None, **kwargs):
-        longest = hidden_states.shape[1] if packing is None else packing.longest
-        query_block = None if packing is None else QUERY_BLOCK
-        positions = compute_position_embeddings(self.config, longest, hidden_states, query_block)
+    def _layers(self, hidden_states, layout, layer_weights, **kwargs):
+        is_packed, device = isinstance(layout, Packed), hidden_states.device
+        blocks = [plan_blocks(self.config, group, device, is_packed) for group in layout.groups]
+        longest = max(group.length for group in layout.groups)
+        positions = compute_position_embeddings(self.config, longest, reach(blocks), hidden_states)
         weighted_sum = None if layer_weights is None else layer_weights[0] * hidden_states
         for index, layer in enumerate(self.layers):
-            hidden_states = layer(
-                hidden_states, frame_mask=frame_mask, position_embeddings=positions, packing=packing, **kwargs
-            )
+            hidden_states = layer(hidden_states, layout=layout, blocks=blocks, position_embeddings=positions, **kwargs)
             if layer_weights is not None:
                 weighted_sum = weighted_sum + layer_weights[index + 1] * hidden_states
         return hidden_states, weighted_sum

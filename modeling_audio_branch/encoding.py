@@ -88,7 +88,7 @@ def iter_encode(
 
 
 def _read(model, clip, sampling_rate, index):
-    """The samples (L,) of a clip; of a long file its log-mel frames (1, T, M) and their mask (1, T)."""
+    """The samples (L,) of a clip; of a long file its log-mel frames (1, T, M), their mask (1, T) and number."""
     rate = model.config.sample_rate
     if model.front_end.can_stream:
         blocks = long_file(clip, rate, LONG_FILE_SECONDS, index)
@@ -128,9 +128,9 @@ def input_device(model) -> torch.device:
 
 
 @torch.no_grad()
-def _forward(model, inputs, attention_mask):
+def _forward(model, inputs, attention_mask, lengths):
     """One forward pass; a list of each clip's outputs."""
-    output = model(inputs, attention_mask)
+    output = model(inputs, attention_mask, lengths=lengths)
     columns = [output[name].cpu() for name in OUTPUTS]
     return [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*columns, strict=True)]
 

@@ -199,9 +199,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
 
     def _log_mel_batch(self, waves, padded_length, device):
         """Log-mel frames (B, T, M), their mask (B, T), and the frames of each clip before padding."""
-        waveform, mask = pad_batch(waves, padded_length, device)  # (B, L) each
+        waveform, mask, lengths = pad_batch(waves, padded_length, device)  # (B, L) each
         with torch.no_grad():
-            features, frame_mask = self._log_mel(device)(waveform, mask)
+            features, frame_mask = self._log_mel(device)(waveform, mask, lengths)
         if self.padding_value:
             features = features.masked_fill(~frame_mask.unsqueeze(-1), float(self.padding_value))
         return features, frame_mask, [1 + len(wave) // self.hop_length for wave in waves]

@@ -12,7 +12,7 @@ from torch import nn
 from .configuration_audio_branch import log_mel_settings
 from .feature_extractor_adapter import FeatureExtractorAdapter
 from .log_mel import LogMel
-from .masks import checked_mask
+from .masks import checked_mask, is_tracing
 from .spec_augment import spec_augment
 
 
@@ -28,15 +28,19 @@ class LogMelFrontEnd(nn.Module):
         self.log_mel = LogMel(config.sample_rate, config.n_mels, log_mel_settings(config))
         self.seconds_per_frame = config.hop_length / config.sample_rate
 
-    def forward(self, input_features=None, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, input_features=None, input_values=None, attention_mask=None, lengths=None
+    ) -> tuple[torch.Tensor, torch.Tensor, list[int] | None]:
         """
         Args:
             input_features: Raw audio (B, L) or log-mel frames (B, T, M).
             input_values: The same under the name that Transformers gives to raw audio.
             attention_mask: (B, L) or (B, T); None without padding.
+            lengths: The valid samples or frames of each clip, where they are known.
 
         Returns:
-            Log-mel frames (B, T, M), zero where masked, with SpecAugment in training; and their mask (B, T).
+            Log-mel frames (B, T, M), zero where masked, with SpecAugment in training; their mask (B, T); and the valid
+            frames of each clip, None while operations are recorded.
         """
         inputs = input_values if input_features is None else input_features
         if not inputs.is_floating_point() or not (
@@ -46,22 +50,26 @@ class LogMelFrontEnd(nn.Module):
                 f"The input is {inputs.dtype} of shape {tuple(inputs.shape)}; give floating-point raw audio (batch, "
                 f"samples) or log-mel frames (batch, frames, {self.config.n_mels})."
             )
-        frames, frame_mask = self._log_mel_frames(inputs, attention_mask)
+        frames, frame_mask, lengths = self._log_mel_frames(inputs, attention_mask, lengths)
         if self.training and self.config.apply_spec_augment:
             frames = spec_augment(frames, frame_mask, self.config)
-        return frames, frame_mask
+        return frames, frame_mask, lengths
 
-    def _log_mel_frames(self, inputs, attention_mask):
-        if inputs.ndim == 2 and attention_mask is None:
-            return self.log_mel(inputs)
-        attention_mask = checked_mask(attention_mask, inputs.shape[:2], inputs.device)
-        if inputs.ndim == 2:
-            return self.log_mel(inputs, attention_mask)
-        return inputs.where(attention_mask.unsqueeze(-1), 0.0), attention_mask  # not a product: padding may be NaN
+    def _log_mel_frames(self, inputs, attention_mask, lengths):
+        if inputs.ndim == 2 and attention_mask is None and lengths is None:
+            lengths = None if is_tracing() else [inputs.shape[1]] * len(inputs)
+            frames, frame_mask = self.log_mel(inputs)
+        else:
+            mask, lengths = checked_mask(attention_mask, inputs.shape[:2], inputs.device, lengths)
+            if inputs.ndim == 3:  # not a product: padding may be NaN
+                return inputs.where(mask.unsqueeze(-1), 0.0), mask, lengths
+            frames, frame_mask = self.log_mel(inputs, mask, lengths)
+        return frames, frame_mask, lengths and [length // self.config.hop_length for length in lengths]
 
-    def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-mel frames (1, T, M) and mask (1, T) of one clip that comes in blocks of samples."""
-        return self.log_mel.stream(blocks)
+    def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """Log-mel frames (1, T, M), mask (1, T) and valid frames of one clip that comes in blocks of samples."""
+        frames, frame_mask = self.log_mel.stream(blocks)
+        return frames, frame_mask, [frames.shape[1] - 1]
 
     def check_lengths(self, waves: dict[int, torch.Tensor]) -> None:
         """Every length is allowed."""
@@ -91,15 +99,18 @@ class FeatureExtractorFrontEnd(nn.Module):
         self.remote_code = (self.adapter.extractor,) if self.adapter.has_remote_code else ()
         self.seconds_per_frame = self.adapter.samples_per_frame / config.sample_rate
 
-    def forward(self, input_features=None, input_values=None, attention_mask=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, input_features=None, input_values=None, attention_mask=None, lengths=None
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """
         Args:
             input_features: Raw audio (B, L), or what the feature extractor makes, if it calls that input_features.
             input_values: What the feature extractor makes, if it calls that input_values (a normalised waveform).
             attention_mask: Its valid samples or frames; None without padding.
+            lengths: Their number in each clip, where it is known.
 
         Returns:
-            The encoder's input, and its mask (B, T).
+            The encoder's input, its mask (B, T), and None: these encoders take no lengths.
         """
         adapter = self.adapter
         inputs = input_values if input_features is None else input_features
@@ -111,13 +122,14 @@ class FeatureExtractorFrontEnd(nn.Module):
                 f"samples) as input_features, or {adapter.input_name} {made} as the feature extractor makes it."
             )
         num_frames = inputs.shape[1 if is_raw else adapter.time_axis]
-        mask = checked_mask(attention_mask, (len(inputs), num_frames), inputs.device)
+        mask, lengths = checked_mask(attention_mask, (len(inputs), num_frames), inputs.device, lengths)
         if is_raw:
-            waves = [wave[:length].float().cpu() for wave, length in zip(inputs, mask.sum(-1).tolist(), strict=True)]
+            lengths = mask.sum(-1).tolist() if lengths is None else lengths
+            waves = [wave[:length].float().cpu() for wave, length in zip(inputs, lengths, strict=True)]
             inputs, mask = (made.to(inputs.device) for made in adapter(waves))
         elif adapter.max_samples is None:  # encoders of one length take what follows the clip as input, too
             inputs = inputs.where(mask if inputs.ndim == 2 else mask.unsqueeze(-1), 0.0)
-        return inputs, mask
+        return inputs, mask, None
 
     def check_lengths(self, waves: dict[int, torch.Tensor]) -> None:
         """Raises a ValueError that names the first clip that is longer than the encoder takes."""

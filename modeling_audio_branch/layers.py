@@ -7,6 +7,7 @@ B batch, T frames, D features of a frame, C channels, M mel bins.
 import copyreg
 import statistics
 import time
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -104,19 +105,32 @@ def prepacking_gain(in_features: int, out_features: int, num_frames: int = 38, s
     return statistics.median(times[plain]) / statistics.median(times[packed])
 
 
+@contextmanager
+def full_precision(states: torch.Tensor):
+    """Convolutions of float32 on a GPU without TF32, cuDNN's default, which rounds to 10 bits (1e-3)."""
+    if states.device.type != "cuda" or states.dtype != torch.float32 or is_tracing():
+        yield
+        return
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before
+
+
 class DepthwiseConv(nn.Conv1d):
     """Depthwise convolution over time, as an image of height 1 with channels last, which is the fastest on a CPU."""
 
-    def forward(self, hidden_states: torch.Tensor, norm: tuple[torch.Tensor, ...] | None = None) -> torch.Tensor:
-        """(B, T + kernel - 1, D) to (B, T, D); then (x - mean) scale + bias of a `norm`: scale, mean and bias (D,)."""
-        weight, bias = self.weight, self.bias
-        if norm is not None:  # one convolution for both
-            scale, mean, norm_bias = norm
-            mean = mean if bias is None else mean - bias
-            weight, bias = weight * scale.view(-1, 1, 1), norm_bias - mean * scale
-        image = hidden_states.transpose(1, 2).unsqueeze(2)  # (B, D, 1, T), in memory (B, 1, T, D)
-        weight = weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(image, weight, bias, groups=self.groups).squeeze(2).transpose(1, 2)
+    def forward(self, hidden_states: torch.Tensor, before: int, after: int) -> torch.Tensor:
+        """(B, T, D) to the same shape; each frame sees `before` frames before it and `after` frames after it."""
+        image = _as_image(hidden_states)
+        weight = self.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+        if before != after:
+            image, before = F.pad(image, (before, after)), 0
+        with full_precision(image):
+            image = F.conv2d(image, weight, self.bias, padding=(0, before), groups=self.groups)
+        return image.squeeze(2).transpose(1, 2)
 
 
 class ChannelsLastConv(nn.Conv2d):
@@ -127,7 +141,8 @@ class ChannelsLastConv(nn.Conv2d):
         weight = self.weight.contiguous(memory_format=torch.channels_last)
         if self.kernel_size == (1, 1):
             return F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
+        with full_precision(hidden_states):
+            return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -136,37 +151,43 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     In training, a batch with fewer than two valid frames is normalised but does not change the running statistics.
     """
 
-    def forward(self, hidden_states: torch.Tensor | None, frame_mask: torch.Tensor | None = None):
-        """(B, T, D) and (B, T), true where valid, to (B, T, D); without a mask all frames are valid.
-
-        With None in place of hidden states: scale, mean and bias (D,) of what it does in eval mode, (x - mean) scale +
-        bias.
-        """
-        if hidden_states is None:
-            return self.weight * (self.running_var + self.eps).rsqrt(), self.running_mean, self.bias
+    def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, T, D) and (B, T), true where valid, to (B, T, D); without a mask all frames are valid."""
         if not self.training:
-            return self._normalise(hidden_states, self.running_mean, self.running_var)
+            return self._torchs(hidden_states, self.running_mean, self.running_var)
+        # Gradient checkpointing runs the forward pass a second time, inside the backward pass: count it once.
+        counts = is_tracing() or torch._C._current_graph_task_id() == -1
         if frame_mask is None:
             frame_mask = torch.ones_like(hidden_states[..., 0], dtype=torch.bool)
+            if frame_mask.numel() > 1:
+                self.num_batches_tracked += counts
+                running = (self.running_mean, self.running_var) if counts else (None, None)
+                return self._torchs(hidden_states, *running)
         valid = frame_mask.unsqueeze(-1)  # (B, T, 1)
         num_frames = valid.sum()
         at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)  # float16 sums overflow
         states = hidden_states.to(at_least_float32).where(valid, 0.0)
         mean = states.sum((0, 1)) / num_frames.clamp(min=1)  # (D,)
         variance = (states - mean).where(valid, 0.0).square().sum((0, 1)) / num_frames.clamp(min=1)
-        # Gradient checkpointing runs the forward pass a second time, inside the backward pass: count it once.
-        if is_tracing() or torch._C._current_graph_task_id() == -1:
+        if counts:
             self._update_running_statistics(mean.detach(), variance.detach(), num_frames)
-        return self._normalise(hidden_states, mean, variance)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return ((hidden_states - mean) * scale + self.bias).to(hidden_states.dtype)
+
+    def _torchs(self, hidden_states, mean, variance):
+        image = _as_image(hidden_states)
+        image = F.batch_norm(image, mean, variance, self.weight, self.bias, self.training, self.momentum, self.eps)
+        return image.squeeze(2).transpose(1, 2)
 
     @torch.no_grad()
     def _update_running_statistics(self, mean, variance, num_frames):
-        momentum = self.momentum * (num_frames > 1)
+        momentum = self.momentum * (num_frames > 1).to(mean.dtype)  # a product with a bool is rounded to float32
         unbiased = variance * num_frames / (num_frames - 1).clamp(min=1)
         self.running_mean += momentum * (mean - self.running_mean)
         self.running_var += momentum * (unbiased - self.running_var)
         self.num_batches_tracked += num_frames > 1
 
-    def _normalise(self, hidden_states, mean, variance):
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return ((hidden_states - mean) * scale + self.bias).to(hidden_states.dtype)
+
+def _as_image(hidden_states):
+    """(B, T, D) to (B, D, 1, T), the same memory."""
+    return hidden_states.transpose(1, 2).unsqueeze(2)

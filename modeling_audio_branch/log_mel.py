@@ -16,7 +16,8 @@ from .configuration_audio_branch import LogMelSettings
 from .masks import is_tracing, length_mask
 
 SPECTROGRAM_CHUNK_FRAMES = 1024  # frames of all clips together whose spectra fit in a CPU's cache
-MIN_CHUNK_FRAMES = 64  # frames of each clip in a chunk
+GPU_CHUNK_FRAMES = 2**16  # whose spectra take 400 MB
+MIN_CHUNK_FRAMES = 64  # frames of each clip in a chunk, where all clips are of one length
 MIN_ROWS = 16  # spectra that are multiplied with the filters at once, so that all are rounded alike
 STD_GUARD = 1e-5  # added to the standard deviation
 NYQUIST = 0.5  # highest mel frequency, as a part of the sampling rate
@@ -85,12 +86,13 @@ class LogMel(nn.Module):
         return self
 
     def forward(
-        self, waveform: torch.Tensor, attention_mask: torch.Tensor | None = None
+        self, waveform: torch.Tensor, attention_mask: torch.Tensor | None = None, lengths: list[int] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
             waveform: (B, L) samples in [-1, 1] at `sampling_rate`.
             attention_mask: (B, L), true for samples and false for the padding after them; None without padding.
+            lengths: The samples of each clip, where they are known; else they are read from the mask.
 
         Returns:
             The log-mel frames (B, T, M), zero where invalid, and their mask (B, T), T = 1 + L // hop_length.
@@ -98,31 +100,43 @@ class LogMel(nn.Module):
         waveform = waveform.float()
         num_samples = waveform.shape[1]
         num_frames = 1 + num_samples // self.settings.hop_length
-        if attention_mask is not None and not is_tracing() and attention_mask.all():
-            attention_mask = None
+        if attention_mask is not None and not is_tracing():
+            lengths = attention_mask.sum(-1).tolist() if lengths is None else lengths
+            if min(lengths, default=num_samples) == num_samples:
+                attention_mask = None
         if attention_mask is None:
             frame_mask = torch.ones(len(waveform), num_frames, dtype=torch.bool, device=waveform.device)
             frame_mask[:, -1] = False
         else:
             attention_mask = attention_mask.bool()
-            lengths = attention_mask.sum(-1) // self.settings.hop_length  # (B,) valid frames
-            frame_mask = length_mask(lengths, num_frames)  # (B, T)
+            counts = attention_mask.sum(-1) // self.settings.hop_length  # (B,) valid frames
+            frame_mask = length_mask(counts, num_frames)  # (B, T)
 
         with torch.autocast(waveform.device.type, enabled=False):
             frames = self._frames(waveform, attention_mask, num_frames)  # (B, T, n_fft)
             if is_tracing():  # loops and lengths would fix the shapes
                 log_mel = self._normalise(self._log_mel(frames), frame_mask.unsqueeze(-1))
             elif attention_mask is None:  # all but the last frame are valid
-                log_mel = torch.cat([self._log_mel(frames[:, start:stop]) for start, stop in self._chunks(frames)], 1)
-                log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
+                size = max(MIN_CHUNK_FRAMES, self._chunk_frames() // max(1, len(frames)))
+                chunks = [self._log_mel(chunk) for chunk in frames[:, :-1].split(size, dim=1)]
+                log_mel = F.pad(self._normalise(torch.cat(chunks, 1)), (0, 0, 0, 1))
             else:
-                log_mel = frames.new_zeros(*frame_mask.shape, self.n_mels)
-                for start, stop in self._chunks(frames):
-                    clips = (lengths > start).nonzero().squeeze(1)  # the others have ended
-                    if len(clips):
-                        log_mel[clips, start:stop] = self._log_mel(frames[clips, start:stop])
+                log_mel = self._log_mel_of_valid(frames, counts, [each // self.settings.hop_length for each in lengths])
                 log_mel = self._normalise(log_mel, frame_mask.unsqueeze(-1))
         return log_mel, frame_mask
+
+    def _log_mel_of_valid(self, frames, counts, lengths):
+        """Frames (B, T, n_fft) to log-mel (B, T, M), computed for the first `counts` (B,) of each clip alone."""
+        clip = torch.arange(len(frames), device=frames.device).repeat_interleave(counts, output_size=sum(lengths))
+        frame = torch.arange(len(clip), device=frames.device) - (counts.cumsum(0) - counts)[clip]
+        size = self._chunk_frames()
+        chunks = zip(clip.split(size), frame.split(size), strict=True)
+        valid = torch.cat([self._log_mel(frames[chunk]) for chunk in chunks])  # (all frames, M)
+        log_mel = valid.new_zeros(frames.shape[0] * frames.shape[1], self.n_mels)
+        return log_mel.index_copy(0, clip * frames.shape[1] + frame, valid).unflatten(0, frames.shape[:2])
+
+    def _chunk_frames(self):
+        return SPECTROGRAM_CHUNK_FRAMES if self.window.device.type == "cpu" else GPU_CHUNK_FRAMES
 
     def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """`forward` of one clip that comes in blocks of samples (L,) of any lengths, without ever holding all of it."""
@@ -148,13 +162,6 @@ class LogMel(nn.Module):
         log_mel = torch.cat([*rows, rest.new_zeros(1, 0, self.n_mels)], dim=1)[:, :num_frames]
         log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
         return log_mel, torch.arange(num_frames + 1, device=log_mel.device).unsqueeze(0) < num_frames
-
-    @staticmethod
-    def _chunks(frames):
-        """Ranges of frames whose spectra of all clips fit in a cache; without the last frame, which is never valid."""
-        size = max(MIN_CHUNK_FRAMES, SPECTROGRAM_CHUNK_FRAMES // len(frames))
-        last = frames.shape[1] - 1
-        return [(start, min(start + size, last)) for start in range(0, last, size)] or [(0, 0)]
 
     def _frames(self, waveform, attention_mask, num_frames):
         """Overlapping frames (B, T, n_fft) of the pre-emphasised samples: a view, not a copy."""

@@ -239,6 +239,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         input_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         input_values: torch.Tensor | None = None,
+        lengths: list[int] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AudioBranchOutput:
         """
@@ -249,6 +250,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             input_values: In place of `input_features`: raw audio (B, L), under the name that Transformers gives it.
                 With an `encoder_config`, what its feature extractor makes under that name (wav2vec2's normalised
                 waveform).
+            lengths: The valid samples or frames of each clip (B whole numbers), where the caller knows them, so that no
+                GPU has to be waited for. They must agree with the `attention_mask`, which may then be left out.
 
         Raises:
             ValueError, TypeError: One sentence about an input of the wrong shape or name.
@@ -262,12 +265,13 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             raise ValueError("Give either input_features or input_values, and not both.")
         kwargs["output_attentions"] = bool(kwargs.get("output_attentions", self.config.output_attentions))
 
-        inputs, frame_mask = self.front_end(input_features, input_values, attention_mask)  # (B, T, M), (B, T)
+        # (B, T, M), (B, T)
+        inputs, frame_mask, lengths = self.front_end(input_features, input_values, attention_mask, lengths)
         seconds = frame_mask.sum(-1) * self.front_end.seconds_per_frame  # (B,)
 
         layer_weights = None if self.layer_weights is None else self.layer_weights.softmax(0)
         last_hidden_state, weighted_sum, frame_mask = self.encoder(
-            inputs.to(self.dtype), frame_mask, layer_weights, **kwargs
+            inputs.to(self.dtype), frame_mask, layer_weights, lengths=lengths, **kwargs
         )  # (B, T', D), (B, T', D), (B, T')
         segments, pooling_attentions = self.pooling(weighted_sum, frame_mask)  # (B, S, D), (B, H, S, T')
 
@@ -360,10 +364,11 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         input_values: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        lengths: list[int] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """`labels` as the class says; the rest as [`AudioBranchModel.forward`]. Gives `logits` (B, num_labels)."""
-        output = self.audio_branch(input_features, attention_mask, input_values, **kwargs)
+        output = self.audio_branch(input_features, attention_mask, input_values, lengths, **kwargs)
         logits = self.classifier(self.dropout(output.pooler_output))  # (B, num_labels)
         loss = None
         if labels is not None:

@@ -1,6 +1,6 @@
 """Position embeddings of the Conformer: relative (Transformer-XL), rotary (RoFormer) or none.
 
-B batch, H heads, T frames, d head size, D d_model, P relative positions.
+B batch, H heads, T frames, Q queries, K keys, d head size, D d_model, P relative positions.
 """
 
 import math
@@ -27,44 +27,41 @@ def rotary_position_embeddings(num_frames: int, head_dim: int, like: torch.Tenso
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
-def compute_position_embeddings(config, num_frames: int, like: torch.Tensor, query_block: int | None):
+def compute_position_embeddings(config, num_frames: int, reach: int, like: torch.Tensor):
     """The position embeddings of clips of up to `num_frames` frames, computed once for all layers.
 
     Args:
         config: An [`AudioBranchConfig`].
         num_frames: Frames of the longest clip.
+        reach: The largest distance that scores are needed for (see `attention_blocks.reach`).
         like: A tensor of the device and dtype to use.
-        query_block: Queries that attend at a time; None for all.
 
     Returns:
-        With `relative`, sinusoids (P, D) of the positions reach, ..., -reach, where reach is the largest distance
-        between a query and a key of its block. With `rotary`, cosines and sines (T, d). Otherwise None.
+        With `relative`, sinusoids (2 reach + 1, D) of the positions reach, ..., -reach, over sqrt(d) as all scores.
+        With `rotary`, cosines and sines (T, d). Otherwise None.
     """
     if config.position_embedding == "relative":
-        reach = num_frames - 1
-        if query_block is not None and min(config.attention_context) >= 0:
-            reach = min(reach, 2 * max(config.attention_context) + query_block)
-        return relative_position_embeddings(reach, -reach, config.d_model, like)
+        scaling = (config.d_model // config.num_heads) ** -0.5
+        return relative_position_embeddings(reach, -reach, config.d_model, like) * scaling
     if config.position_embedding == "rotary":
         return rotary_position_embeddings(num_frames, config.d_model // config.num_heads, like)
     return None
 
 
 def apply_rotary(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
-    """Turns queries or keys (B, H, T, d) by the angles of `rotary_position_embeddings`."""
+    """Turns queries or keys (B, T, ..., d) by the angles (T, d) of `rotary_position_embeddings`."""
+    cosine, sine = (each.view(len(each), *[1] * (states.ndim - 3), -1) for each in (cosine, sine))
     first, second = states.chunk(2, dim=-1)
     return states * cosine + torch.cat([-second, first], dim=-1) * sine
 
 
 def relative_shift(scores: torch.Tensor, num_keys: int) -> torch.Tensor:
-    """Scores (B, H, Q, Q + K - 1) by relative position to scores (B, H, Q, K) by key, as a view of the same memory.
+    """Scores (..., Q, Q + K + 1) by relative position to scores (..., Q, K) by key, as a view of the same memory.
 
-    The score of query i and key j is in column Q - 1 - i + j. A row is Q + K - 1 numbers long in memory; reading rows
-    of one number less, from element Q - 1 on, moves each row one further to the left (Transformer-XL, appendix B).
+    The score of query i and key j is in column Q - i + j. A row is Q + K + 1 numbers long in memory; reading rows of
+    one number less, from element Q on, moves each row one further to the left (Transformer-XL, appendix B). The rows of
+    the view are Q + K apart, a multiple of 8 if Q and K are, as fused attention on GPUs asks for.
     """
     num_queries = scores.shape[-2]
-    if num_queries == 1:
-        return scores
-    row = num_queries + num_keys - 2
-    flat = scores.flatten(-2)[..., num_queries - 1 : num_queries - 1 + num_queries * row]
-    return flat.unflatten(-1, (num_queries, row))[..., :num_keys]
+    row = num_queries + num_keys
+    return scores.flatten(-2)[..., num_queries:].unflatten(-1, (num_queries, row))[..., :num_keys]

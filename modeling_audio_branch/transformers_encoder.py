@@ -166,13 +166,19 @@ class TransformersEncoder(nn.Module):
                 parameter.requires_grad_(False)
 
     def forward(
-        self, inputs: torch.Tensor, frame_mask: torch.Tensor, layer_weights: torch.Tensor | None = None, **kwargs
+        self,
+        inputs: torch.Tensor,
+        frame_mask: torch.Tensor,
+        layer_weights: torch.Tensor | None = None,
+        lengths: None = None,
+        **kwargs,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """
         Args:
             inputs: What the encoder's feature extractor makes.
             frame_mask: (B, T), true on the input frames of the clip.
             layer_weights: (num_layers + 1,) weights for a sum of all hidden states.
+            lengths: None; only our own encoder takes lengths.
 
         Returns:
             As [`ConformerEncoder`]: the last hidden state (B, T', D), zero where masked; the weighted sum, or the same

@@ -32,7 +32,7 @@ class Collator:
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         waves = [load_audio(row["bytes"] or row["path"], self.rate) for row in rows]
         waves = [self.augmentation(wave) if row["augment"] else wave for wave, row in zip(waves, rows, strict=True)]
-        waveform, mask = pad_batch(waves)
-        mask = checked_mask(mask, waveform.shape, waveform.device)
+        waveform, mask, _ = pad_batch(waves)  # data-parallel training would not divide a list of lengths
+        mask, _ = checked_mask(mask, waveform.shape, waveform.device)
         labels = torch.tensor([row["labels"] for row in rows])
         return {"input_features": waveform, "attention_mask": mask, "labels": labels}

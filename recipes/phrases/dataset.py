@@ -63,5 +63,5 @@ def choose_pair(clips: list[TrainingClip], generator: np.random.Generator) -> tu
 def collate(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, torch.Tensor]:
     """N pairs to raw audio (2 N, L) and its mask (2 N, L); the clips of a pair are at i and i + N."""
     waves = [torch.from_numpy(pair[side]) for side in (0, 1) for pair in pairs]
-    waveform, mask = pad_batch(waves)
-    return {"input_features": waveform, "attention_mask": checked_mask(mask, waveform.shape, waveform.device)}
+    waveform, mask, _ = pad_batch(waves)
+    return {"input_features": waveform, "attention_mask": checked_mask(mask, waveform.shape, waveform.device)[0]}

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from helpers.models import make_model, pad, random_clips, tiny_config
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch import attention as attention_module
-from modeling_audio_branch.attention import mask_value
-from modeling_audio_branch.packing import Packing
+from modeling_audio_branch import attention_blocks as blocks_module
+from modeling_audio_branch.attention_blocks import mask_value, plan_blocks, reach
+from modeling_audio_branch.masks import length_mask
+from modeling_audio_branch.packing import Packed, Padded
 from modeling_audio_branch.positions import compute_position_embeddings
 
 
@@ -35,45 +37,60 @@ def reference_attention(attention, hidden_states, mask, window):
     return attention.o_proj((probabilities @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
-@given(st.integers(1, 90), st.sampled_from(["relative", "none"]), st.sampled_from([None, 1, 4, 30]))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_attention_equals_its_definition(monkeypatch, num_frames, position_embedding, window):
+def attend(attention, hidden_states, layout):
+    """What the attention makes of frames in this layout, by its own plan."""
+    packed, device = isinstance(layout, Packed), hidden_states.device
+    blocks = [plan_blocks(attention.config, group, device, packed) for group in layout.groups]
+    longest = max(group.length for group in layout.groups)
+    positions = compute_position_embeddings(attention.config, longest, reach(blocks), hidden_states)
+    return attention(hidden_states, layout, blocks, positions)[0]
+
+
+@given(
+    st.integers(1, 90),
+    st.sampled_from(["relative", "none"]),
+    st.sampled_from([None, 1, 4, 30]),
+    st.sampled_from([0, 5, 500]),
+    st.sampled_from([32, 64, 1000]),
+)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_attention_equals_its_definition(monkeypatch, num_frames, position_embedding, window, worth, at_once):
     attention = (
         make_model(AudioBranchModel, tiny_config(position_embedding=position_embedding, attention_window=window))
         .encoder.layers[0]
         .self_attn
     )
     hidden_states = torch.randn(2, num_frames, 16)
-    mask = torch.arange(num_frames) < torch.tensor([[num_frames], [max(1, num_frames // 2)]])
-    packing = Packing(mask)
-    monkeypatch.setattr(attention_module, "QUERY_BLOCK", 32)  # so that clips of up to 90 frames take several blocks
+    lengths = [num_frames, max(1, num_frames // 2)]
+    mask = length_mask(torch.tensor(lengths), num_frames)
+    monkeypatch.setattr(blocks_module, "QUERY_BLOCK", 16)  # so that clips of up to 90 frames take several blocks
+    monkeypatch.setattr(blocks_module, "_queries_at_once", lambda *_: at_once)  # and several blocks attend at once
     with torch.no_grad():
         expected = reference_attention(attention, hidden_states, mask, window)
-        padded, packed = (
-            compute_position_embeddings(attention.config, num_frames, hidden_states, query_block)
-            for query_block in (None, 32)
-        )
-        got = attention(hidden_states, mask, padded)[0]
+        got = attend(attention, hidden_states, Padded(mask))
         torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
-        clips = [hidden_states[clip, :length] for clip, length in zip(packing.clips, packing.lengths, strict=True)]
-        got = packing.pad(attention(torch.cat(clips).unsqueeze(0), None, packed, packing)[0])
+        packing = Packed(lengths, num_frames, 2, 0, hidden_states.device, worth)
+        row, _ = packing.pack(hidden_states * mask.unsqueeze(-1), mask, lengths, 1)
+        got = packing.pad(attend(attention, packing.close_gaps(row, packing.strided_gap), packing))
         torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=0)
 
 
-def test_packed_clips_of_one_length_attend_together(monkeypatch):
+@pytest.mark.parametrize(("worth", "groups"), [(0, [2, 3]), (10**6, [5])])
+def test_packed_clips_of_one_length_attend_together_and_on_a_gpu_those_of_similar_lengths(worth, groups, monkeypatch):
     model = make_model(AudioBranchModel, tiny_config())
+    model.encoder.group_worth = worth
     calls = []
-    attend = attention_module.ConformerAttention._attend_clips
+    attend = attention_module.ConformerAttention._attend_group
     monkeypatch.setattr(
         attention_module.ConformerAttention,
-        "_attend_clips",
+        "_attend_group",
         lambda self, *given, **named: calls.append(len(given[0])) or attend(self, *given, **named),
     )
     clips = random_clips([8000, 16000, 8000, 100, 16000, 8000])  # the fourth has no frame
     with torch.no_grad():
         model(*pad(clips))
     layers = model.config.num_layers
-    assert sorted(calls) == sorted([2, 3] * layers)
+    assert sorted(calls) == sorted(groups * layers)
 
 
 @pytest.mark.parametrize("position_embedding", ["relative", "rotary", "none"])

@@ -1,4 +1,4 @@
-"""The parts of the Conformer: chunks of the feed-forward layer, and the folded batch norm."""
+"""The parts of the Conformer: chunks of the feed-forward layer, and the convolution module."""
 
 import torch
 
@@ -6,6 +6,8 @@ from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch import conformer as conformer_module
 from modeling_audio_branch.conformer import FeedForward
+from modeling_audio_branch.masks import length_mask
+from modeling_audio_branch.packing import Padded
 
 
 def test_a_feed_forward_layer_gives_the_same_in_chunks(monkeypatch):
@@ -17,16 +19,17 @@ def test_a_feed_forward_layer_gives_the_same_in_chunks(monkeypatch):
         torch.testing.assert_close(layer(states), expected, atol=1e-6, rtol=0)
 
 
-def test_the_batch_norm_folded_into_the_convolution_equals_the_two_in_a_row():
-    module = make_model(AudioBranchModel, tiny_config(conv_norm="batch")).encoder.layers[0].conv
+def test_the_convolution_module_equals_its_definition():
+    module = make_model(AudioBranchModel, tiny_config(conv_norm="batch", conv_context=[3, 1])).encoder.layers[0].conv
     states = torch.randn(2, 30, 16)
-    mask = torch.ones(2, 30, dtype=torch.bool)
+    mask = length_mask(torch.tensor([30, 11]), 30)
     with torch.no_grad():
-        got = module(states, mask)
-        gated = torch.nn.functional.glu(module.pointwise1(states))
-        convolved = torch.nn.functional.pad(gated, (0, 0, *module.context)).transpose(1, 2)
+        got = module(states, Padded(mask))
+        gated = torch.nn.functional.glu(module.pointwise1(states)) * mask.unsqueeze(-1)
+        convolved = torch.nn.functional.pad(gated, (0, 0, 3, 1)).transpose(1, 2)
         weight, bias = module.depthwise.weight, module.depthwise.bias
         convolved = torch.nn.functional.conv1d(convolved, weight, bias, groups=16).transpose(1, 2)
-        normed = module.norm(convolved, mask)
+        scale = module.norm.weight / (module.norm.running_var + module.norm.eps).sqrt()
+        normed = (convolved - module.norm.running_mean) * scale + module.norm.bias
         expected = module.pointwise2(torch.nn.functional.silu(normed))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)

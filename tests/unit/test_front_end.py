@@ -28,8 +28,8 @@ def test_raw_audio_gives_what_the_described_feature_extractor_gives(name):
     clips = random_clips([16000, 9000])
     extractor = AudioBranchFeatureExtractor(**model.front_end.extractor_kwargs())
     features = extractor([clip.numpy() for clip in clips], sampling_rate=16000, return_tensors="pt")
-    inputs, mask = model.front_end(pad(clips)[0], attention_mask=pad(clips)[1])
-    expected, expected_mask = model.front_end(**features)
+    inputs, mask, _ = model.front_end(pad(clips)[0], attention_mask=pad(clips)[1])
+    expected, expected_mask, _ = model.front_end(**features)
     frames = mask.shape[1]
     assert expected_mask.sum() == mask.sum()  # the extractor pads some encoders' frames to the samples of the batch
     assert torch.equal(mask, expected_mask[:, :frames])
@@ -41,7 +41,8 @@ def test_raw_audio_gives_what_the_described_feature_extractor_gives(name):
 def test_a_clip_in_blocks_gives_the_frames_of_the_whole_clip():
     front = LogMelFrontEnd(tiny_config())
     clip = random_clips([9000])[0]
-    frames, mask = front.stream(clip.split([1, 500, 7, 4000, 4492]))
-    expected, expected_mask = front(clip[None])
+    frames, mask, lengths = front.stream(clip.split([1, 500, 7, 4000, 4492]))
+    expected, expected_mask, expected_lengths = front(clip[None])
+    assert lengths == expected_lengths == [56]
     torch.testing.assert_close(frames, expected, atol=1e-5, rtol=0)
     assert torch.equal(mask, expected_mask)

@@ -31,12 +31,12 @@ def test_relative_embeddings_are_sinusoids_from_the_first_position_down_to_the_l
 
 @given(st.integers(1, 7), st.integers(1, 7))
 def test_the_relative_shift_moves_each_score_to_its_key(num_queries, num_keys):
-    scores = torch.randn(2, 3, num_queries, num_queries + num_keys - 1)
+    scores = torch.randn(2, 3, num_queries, num_queries + num_keys + 1)
     shifted = relative_shift(scores, num_keys)
     assert shifted.shape == (2, 3, num_queries, num_keys)
     for query in range(num_queries):
         for key in range(num_keys):
-            assert torch.equal(shifted[..., query, key], scores[..., query, num_queries - 1 - query + key])
+            assert torch.equal(shifted[..., query, key], scores[..., query, num_queries - query + key])
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
@@ -51,9 +51,11 @@ def test_rotary_scores_depend_on_the_distance_alone(first, second, shift):
     torch.testing.assert_close(score(first, second), score(first + shift, second + shift), atol=1e-4, rtol=0)
 
 
-def test_positions_in_a_window_reach_no_farther_than_a_block_of_queries_looks():
-    config = tiny_config(position_embedding="relative", attention_window=[3, 5])
-    assert len(compute_position_embeddings(config, 1000, FLOAT, None)) == 2 * 999 + 1
-    assert len(compute_position_embeddings(config, 1000, FLOAT, 128)) == 2 * (2 * 5 + 128) + 1
-    assert len(compute_position_embeddings(config, 10, FLOAT, 128)) == 2 * 9 + 1
-    assert compute_position_embeddings(tiny_config(position_embedding="none"), 10, FLOAT, None) is None
+def test_the_embeddings_are_those_of_all_distances_within_reach():
+    config = tiny_config(position_embedding="relative")  # heads of 8 numbers
+    embeddings = compute_position_embeddings(config, 3, 5, FLOAT)
+    expected = relative_position_embeddings(5, -5, config.d_model, FLOAT) / 8**0.5
+    torch.testing.assert_close(embeddings, expected, atol=1e-6, rtol=0)
+    cosine, _ = compute_position_embeddings(tiny_config(position_embedding="rotary"), 3, 5, FLOAT)
+    assert cosine.shape == (3, 8)
+    assert compute_position_embeddings(tiny_config(position_embedding="none"), 10, 5, FLOAT) is None
