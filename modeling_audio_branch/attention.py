@@ -150,7 +150,10 @@ class ConformerAttention(nn.Module):
         farthest = blocks.before + blocks.size  # a little farther than the last query is from the first key
         reach = relative_key.shape[-1] // 2  # the distance in the first column; each column is one nearer
         columns = relative_key[..., reach - farthest : reach - blocks.before + blocks.num_keys + 1]
-        query = (query + self.bias_v).flatten(0, 1).transpose(0, 1)  # (H, b n Q, d)
+        query = query + self.bias_v
+        if is_tracing():  # the view below would bind an exported model to more than one clip
+            return relative_shift(query.transpose(1, 2) @ columns, blocks.num_keys)
+        query = query.flatten(0, 1).transpose(0, 1)  # (H, b n Q, d); no clip gets a copy of the columns
         scores = (query @ columns).unflatten(1, (-1, blocks.size))  # (H, b n, Q, Q + K + 1)
         return relative_shift(scores, blocks.num_keys).transpose(0, 1)
 

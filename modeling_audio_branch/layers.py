@@ -161,8 +161,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             frame_mask = torch.ones_like(hidden_states[..., 0], dtype=torch.bool)
             if frame_mask.numel() > 1:
                 self.num_batches_tracked += counts
-                running = (self.running_mean, self.running_var) if counts else (None, None)
-                return self._torchs(hidden_states, *running)
+                running = (self.running_mean, self.running_var)
+                return self._torchs(hidden_states, *(each if counts else each.clone() for each in running))
         valid = frame_mask.unsqueeze(-1)  # (B, T, 1)
         num_frames = valid.sum()
         at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)  # float16 sums overflow

@@ -250,25 +250,21 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             input_values: In place of `input_features`: raw audio (B, L), under the name that Transformers gives it.
                 With an `encoder_config`, what its feature extractor makes under that name (wav2vec2's normalised
                 waveform).
-            lengths: The valid samples or frames of each clip (B whole numbers), where the caller knows them, so that no
-                GPU has to be waited for. They must agree with the `attention_mask`, which may then be left out.
+            lengths: The valid samples or frames of each clip, where they are known, so that no GPU has to be asked for
+                them. They agree with the `attention_mask`, which may then be left out.
 
         Raises:
             ValueError, TypeError: One sentence about an input of the wrong shape or name.
         """
         if unknown := kwargs.keys() - TransformersKwargs.__annotations__.keys():
-            raise TypeError(
-                f"AudioBranchModel does not know {', '.join(sorted(unknown))}; give input_features (or input_values) "
-                f"and attention_mask."
-            )
+            names = ", ".join(sorted(unknown))
+            raise TypeError(f"AudioBranchModel does not know {names}; give input_features and attention_mask.")
         if (input_features is None) == (input_values is None):
             raise ValueError("Give either input_features or input_values, and not both.")
         kwargs["output_attentions"] = bool(kwargs.get("output_attentions", self.config.output_attentions))
 
-        # (B, T, M), (B, T)
         inputs, frame_mask, lengths = self.front_end(input_features, input_values, attention_mask, lengths)
         seconds = frame_mask.sum(-1) * self.front_end.seconds_per_frame  # (B,)
-
         layer_weights = None if self.layer_weights is None else self.layer_weights.softmax(0)
         last_hidden_state, weighted_sum, frame_mask = self.encoder(
             inputs.to(self.dtype), frame_mask, layer_weights, lengths=lengths, **kwargs

@@ -50,7 +50,8 @@ def compute_position_embeddings(config, num_frames: int, reach: int, like: torch
 
 def apply_rotary(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """Turns queries or keys (B, T, ..., d) by the angles (T, d) of `rotary_position_embeddings`."""
-    cosine, sine = (each.view(len(each), *[1] * (states.ndim - 3), -1) for each in (cosine, sine))
+    for _ in range(states.ndim - 3):
+        cosine, sine = cosine.unsqueeze(1), sine.unsqueeze(1)
     first, second = states.chunk(2, dim=-1)
     return states * cosine + torch.cat([-second, first], dim=-1) * sine
 

@@ -46,7 +46,8 @@ def test_rotary_scores_depend_on_the_distance_alone(first, second, shift):
     cosine, sine = rotary_position_embeddings(41, 8, query)
 
     def score(i, j):
-        return (apply_rotary(query, cosine[i], sine[i]) * apply_rotary(key, cosine[j], sine[j])).sum()
+        turned = (apply_rotary(each, cosine[[at]], sine[[at]]) for each, at in ((query, i), (key, j)))
+        return torch.mul(*turned).sum()
 
     torch.testing.assert_close(score(first, second), score(first + shift, second + shift), atol=1e-4, rtol=0)
 
