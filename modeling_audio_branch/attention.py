@@ -72,50 +72,58 @@ class ConformerAttention(nn.Module):
             The new states, in the shape of `hidden_states`; and the probabilities (B, H, T, T), with a global frame one
             column more, or None with sdpa and with packed frames.
         """
-        qkv = self.qkv_proj(hidden_states)
-        global_qkv = self.global_qkv_proj(hidden_states) if self.config.global_attention == "separate" else qkv
+        has_global = self.config.global_attention != "none"
+        qkv = global_qkv = self._heads(self.qkv_proj(hidden_states), layout)
+        if self.config.global_attention == "separate":
+            global_qkv = self._heads(self.global_qkv_proj(hidden_states), layout)
+        query, key, value = qkv.unbind(2)
+        relative_key, position_query = None, query
         if self.position_embedding == "relative":
-            position_embeddings = self._relative_key(position_embeddings)
+            relative_key, position_query = self._relative_key(position_embeddings), query + self.bias_v
+            keeps_query = query.requires_grad or is_tracing() or has_global
+            query = query + self.bias_u if keeps_query else query.add_(self.bias_u)
+        elif self.position_embedding == "rotary":
+            query, key = apply_rotary(qkv[:, :, :2], *position_embeddings).unbind(2)
+        states = [query, key, value, position_query, *(global_qkv.unbind(2) if has_global else ())]
+        del qkv, global_qkv, query, key, value, position_query  # as large as the input, each
+
         outputs, probabilities = [], None
-        for group, group_blocks, *parts in zip(
-            layout.groups, blocks, layout.split(qkv), layout.split(global_qkv), strict=True
-        ):
-            output, probabilities = self._attend_group(*parts, group, group_blocks, position_embeddings, **kwargs)
+        for group, group_blocks, *parts in zip(layout.groups, blocks, *map(layout.split, states), strict=True):
+            output, probabilities = self._attend_group(group, group_blocks, relative_key, *parts, **kwargs)
             outputs.append(output)
-        del qkv, global_qkv, parts  # three times as large as the input
+        del states, parts
         return self.o_proj(layout.join(outputs)), probabilities
 
-    def _attend_group(self, qkv, global_qkv, group, blocks, position_embeddings, **kwargs):
-        """(b, L, 3 D) to (b, L, D) and the probabilities of the last blocks."""
-        heads = qkv.unflatten(-1, (3, self.num_heads, self.head_dim))  # (b, L, 3, H, d)
-        query, key, value = heads.unbind(2)  # (b, L, H, d) each
-        if self.position_embedding == "rotary":
-            angles = [each[: group.length] for each in position_embeddings]
-            query, key = apply_rotary(heads[:, :, :2], *angles).unbind(2)
-        has_global = self.config.global_attention != "none"
-        if has_global:
-            global_query, global_key, global_value = global_qkv.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
+    def _heads(self, qkv, layout):
+        """(B, T, 3 D) or packed to (B, T', 3, H, d), in the order of the groups."""
+        return layout.to_groups(qkv).unflatten(-1, (3, self.num_heads, self.head_dim))
 
+    def _attend_group(self, group, blocks, relative_key, query, key, value, position_query, *global_states, **kwargs):
+        """Queries, keys and values (b, L, H, d) to (b, L, D) and the probabilities of the last blocks.
+
+        `position_query` has the queries for the position scores; `global_states` those of the global frame, if any.
+        """
         outputs, probabilities = [], None
         for each in blocks:
             block_query, block_key, block_value = each.queries(query), each.keys(key), each.keys(value)
-            bias = self._bias(block_query, position_embeddings, each)  # (b n, H, Q, K) or None
-            if self.position_embedding == "relative":
-                block_query = block_query + self.bias_u
-            if has_global:  # one more key, of zeros, so that its score is the bias alone; no position enters it
-                column = self._scores_of_first(each.queries(global_query), global_key[:, :1], each.count)
+            if relative_key is None:
+                bias = each.additive_mask(query.dtype)
+            else:
+                bias = self._position_bias(each.queries(position_query), relative_key, each)  # (b n, H, Q, K)
+            if global_states:  # one more key, of zeros, so that its score is the bias alone; no position enters it
+                column = self._scores_of_first(*global_states[:2], each)
                 bias = column.new_zeros(1) if bias is None else bias
                 bias = torch.cat([bias.expand(*column.shape[:-1], each.num_keys), column], dim=-1)
                 block_key = F.pad(block_key, (0, 0, 0, 0, 0, 1))
-                first_value = value[:, :1].repeat_interleave(each.count, dim=0)
-                block_value = torch.cat([block_value, first_value], dim=1)
+                block_value = torch.cat([block_value, value[:, :1].repeat_interleave(each.count, dim=0)], dim=1)
             output, probabilities = self._attend(block_query, block_key, block_value, bias, **kwargs)
             outputs.append(each.join(output, group.length))
         output = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-        if has_global:  # the global frame itself sees every valid frame, by its own projections
+        if global_states:  # the global frame itself sees every valid frame, by its own projections
             bias = None
             if group.key_mask is not None:
                 bias = query.new_zeros(1).where(group.key_mask[:, None, None, :], mask_value(query.dtype))
+            global_query, global_key, global_value = global_states
             first, _ = self._attend(global_query[:, :1], global_key, global_value, bias, **kwargs)
             output = torch.cat([first, output[:, 1:]], dim=1)
         return output.flatten(-2), probabilities
@@ -130,32 +138,25 @@ class ConformerAttention(nn.Module):
         states = (each.transpose(1, 2) for each in (query, key, value))
         return attend(self, *states, bias, scaling=self.scaling, dropout=dropout, **kwargs)
 
-    def _scores_of_first(self, query, first_key, num_blocks):
+    def _scores_of_first(self, query, key, blocks):
         """Scaled scores of each clip's first frame, (b n, H, Q, 1)."""
-        first_key = first_key.repeat_interleave(num_blocks, dim=0)  # (b n, 1, H, d)
-        return query.transpose(1, 2) @ first_key.permute(0, 2, 3, 1) * self.scaling
+        first_key = key[:, :1].repeat_interleave(blocks.count, dim=0)  # (b n, 1, H, d)
+        return blocks.queries(query).transpose(1, 2) @ first_key.permute(0, 2, 3, 1) * self.scaling
 
-    def _bias(self, query, relative_key, blocks):
-        """What is added to the scores of blocks: position scores, and `mask_value` for keys that a query can't see."""
-        if self.position_embedding != "relative":
-            return blocks.additive_mask(query.dtype)
-        scores = self._position_scores(query, relative_key, blocks)
+    def _position_bias(self, query, relative_key, blocks):
+        """Scaled scores of the relative positions, (b n, H, Q, K), or `mask_value` where a query can't see a key."""
+        farthest = blocks.before + blocks.size  # a little farther than the last query is from the first key
+        reach = relative_key.shape[-1] // 2  # the distance in the first column; each column is one nearer
+        columns = relative_key[..., reach - farthest : reach - blocks.before + blocks.num_keys + 1]
+        if is_tracing():  # the view below would bind an exported model to more than one clip
+            scores = relative_shift(query.transpose(1, 2) @ columns, blocks.num_keys)
+        else:  # no clip gets a copy of the columns
+            scores = query.flatten(0, 1).transpose(0, 1) @ columns  # (H, b n Q, Q + K + 1)
+            scores = relative_shift(scores.unflatten(1, (-1, blocks.size)), blocks.num_keys).transpose(0, 1)
         if blocks.hidden is None:
             return scores
         fill = scores.masked_fill if scores.requires_grad or is_tracing() else scores.masked_fill_
         return fill(blocks.hidden, mask_value(scores.dtype))
-
-    def _position_scores(self, query, relative_key, blocks):
-        """Scaled scores of the relative positions, (b n, H, Q, K)."""
-        farthest = blocks.before + blocks.size  # a little farther than the last query is from the first key
-        reach = relative_key.shape[-1] // 2  # the distance in the first column; each column is one nearer
-        columns = relative_key[..., reach - farthest : reach - blocks.before + blocks.num_keys + 1]
-        query = query + self.bias_v
-        if is_tracing():  # the view below would bind an exported model to more than one clip
-            return relative_shift(query.transpose(1, 2) @ columns, blocks.num_keys)
-        query = query.flatten(0, 1).transpose(0, 1)  # (H, b n Q, d); no clip gets a copy of the columns
-        scores = (query @ columns).unflatten(1, (-1, blocks.size))  # (H, b n, Q, Q + K + 1)
-        return relative_shift(scores, blocks.num_keys).transpose(0, 1)
 
     def _relative_key(self, sinusoids):
         """The projected keys of the relative positions, over sqrt(d), (H, d, P); cached while they are prepacked."""

@@ -174,8 +174,7 @@ class ConformerEncoder(nn.Module):
     def _layers(self, hidden_states, layout, layer_weights, **kwargs):
         is_packed, device = isinstance(layout, Packed), hidden_states.device
         blocks = [plan_blocks(self.config, group, device, is_packed) for group in layout.groups]
-        longest = max(group.length for group in layout.groups)
-        positions = compute_position_embeddings(self.config, longest, reach(blocks), hidden_states)
+        positions = compute_position_embeddings(self.config, layout.positions, reach(blocks), hidden_states)
         weighted_sum = None if layer_weights is None else layer_weights[0] * hidden_states
         for index, layer in enumerate(self.layers):
             hidden_states = layer(hidden_states, layout=layout, blocks=blocks, position_embeddings=positions, **kwargs)

@@ -43,7 +43,14 @@ class Padded:
 
     def __init__(self, frame_mask: torch.Tensor):
         self.frame_mask = frame_mask
+        self.positions = torch.arange(
+            frame_mask.shape[1], device=frame_mask.device
+        )  # of the frames in their clip, (T,)
         self.groups = [ClipGroup(*frame_mask.shape, frame_mask)]
+
+    def to_groups(self, states: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) to the order in which `split` takes the frames: the same."""
+        return states
 
     def split(self, states: torch.Tensor) -> list[torch.Tensor]:
         """(B, T, D) to one tensor for each group."""
@@ -100,6 +107,8 @@ class Packed:
         self.clip_mask = length_mask(numbers[-len(lengths) :], num_frames)  # (B, T)
         self._owner, self._frame = _runs(self._lengths + self._gap, self._places, self.size)  # of each frame, (R,)
         self.frame_mask = (self._frame < self._lengths[self._owner]).unsqueeze(0) if self.has_gaps else None  # (1, R)
+        # Of the frames in their clip, in the order of `to_groups`.
+        self.positions = torch.arange(self.longest, device=device) if self.is_batch else self._frame
         self._spread_indices = {}  # by the gap
         self._make_groups(worth)
 
@@ -131,6 +140,7 @@ class Packed:
         sizes, starts = to_device([sizes, starts], self._lengths.device)
         owner, frame = _runs(sizes, starts, size)
         valid = frame < self._lengths[owner]
+        self.positions = frame
         self._to_groups = self._places[owner] + torch.minimum(frame, self._lengths[owner] - 1)
         self._from_groups = starts[self._owner] + torch.minimum(self._frame, self._lengths[self._owner] - 1)
         for group, part in zip(self.groups, valid.split(self._group_sizes()), strict=True):
@@ -181,13 +191,16 @@ class Packed:
         padded = padded.index_copy(0, places, packed.flatten(0, 1))
         return padded[:-1].view(num_clips, num_frames, -1)
 
-    def split(self, packed: torch.Tensor) -> list[torch.Tensor]:
-        """Packed frames to the clips of each group, (count, length, D)."""
+    def to_groups(self, packed: torch.Tensor) -> torch.Tensor:
+        """Packed frames to the order in which `split` takes them, with the padding of the groups."""
+        return packed.index_select(1, self._to_groups) if self.is_gathered else packed
+
+    def split(self, states: torch.Tensor) -> list[torch.Tensor]:
+        """Frames in the order of `to_groups`, (1, ., ...), to the clips of each group, (count, length, ...)."""
         if self.is_batch:
-            return [packed]
-        frames = packed[0].index_select(0, self._to_groups) if self.is_gathered else packed[0]
+            return [states]
         # One split, not a slice for each group: the backward pass of a slice fills a gradient of all frames.
-        parts = zip(self.groups, frames.split(self._group_sizes()), strict=True)
+        parts = zip(self.groups, states[0].split(self._group_sizes()), strict=True)
         return [part.unflatten(0, (group.count, -1))[:, : group.length] for group, part in parts]
 
     def join(self, parts: list[torch.Tensor]) -> torch.Tensor:

@@ -19,20 +19,22 @@ def relative_position_embeddings(first: int, last: int, dim: int, like: torch.Te
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1).to(like.dtype)
 
 
-def rotary_position_embeddings(num_frames: int, head_dim: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines (T, d) that turn the pairs (i, i + d / 2) of each frame by its position (RoFormer, eq. 34)."""
+def rotary_position_embeddings(
+    positions: torch.Tensor, head_dim: int, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines (T, d) that turn the pairs (i, i + d / 2) of frames at positions (T,) (RoFormer, eq. 34)."""
     frequencies = 10000.0 ** -(torch.arange(0, head_dim, 2, device=like.device, dtype=torch.float32) / head_dim)
-    angles = torch.arange(num_frames, device=like.device, dtype=torch.float32)[:, None] * frequencies
+    angles = positions[:, None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
-def compute_position_embeddings(config, num_frames: int, reach: int, like: torch.Tensor):
-    """The position embeddings of clips of up to `num_frames` frames, computed once for all layers.
+def compute_position_embeddings(config, positions: torch.Tensor, reach: int, like: torch.Tensor):
+    """The position embeddings, computed once for all layers.
 
     Args:
         config: An [`AudioBranchConfig`].
-        num_frames: Frames of the longest clip.
+        positions: Of each frame in its clip, (T,).
         reach: The largest distance that scores are needed for (see `attention_blocks.reach`).
         like: A tensor of the device and dtype to use.
 
@@ -40,11 +42,11 @@ def compute_position_embeddings(config, num_frames: int, reach: int, like: torch
         With `relative`, sinusoids (2 reach + 1, D) of the positions reach, ..., -reach, over sqrt(d) as all scores.
         With `rotary`, cosines and sines (T, d). Otherwise None.
     """
+    head_dim = config.d_model // config.num_heads
     if config.position_embedding == "relative":
-        scaling = (config.d_model // config.num_heads) ** -0.5
-        return relative_position_embeddings(reach, -reach, config.d_model, like) * scaling
+        return relative_position_embeddings(reach, -reach, config.d_model, like) * head_dim**-0.5
     if config.position_embedding == "rotary":
-        return rotary_position_embeddings(num_frames, config.d_model // config.num_heads, like)
+        return rotary_position_embeddings(positions, head_dim, like)
     return None
 
 

@@ -41,8 +41,7 @@ def attend(attention, hidden_states, layout):
     """What the attention makes of frames in this layout, by its own plan."""
     packed, device = isinstance(layout, Packed), hidden_states.device
     blocks = [plan_blocks(attention.config, group, device, packed) for group in layout.groups]
-    longest = max(group.length for group in layout.groups)
-    positions = compute_position_embeddings(attention.config, longest, reach(blocks), hidden_states)
+    positions = compute_position_embeddings(attention.config, layout.positions, reach(blocks), hidden_states)
     return attention(hidden_states, layout, blocks, positions)[0]
 
 
@@ -84,7 +83,7 @@ def test_packed_clips_of_one_length_attend_together_and_on_a_gpu_those_of_simila
     monkeypatch.setattr(
         attention_module.ConformerAttention,
         "_attend_group",
-        lambda self, *given, **named: calls.append(len(given[0])) or attend(self, *given, **named),
+        lambda self, *given, **named: calls.append(given[0].count) or attend(self, *given, **named),
     )
     clips = random_clips([8000, 16000, 8000, 100, 16000, 8000])  # the fourth has no frame
     with torch.no_grad():

@@ -51,7 +51,7 @@ def test_a_cpu_computes_no_frame_too_many(lengths):
 @given(lengths, worths)
 def test_split_gives_the_clips_of_each_group_and_join_undoes_it(lengths, worth):
     packing, packed, *_ = packing_of(lengths, worth)
-    parts, clips = packing.split(packed), iter(packing.clips)
+    parts, clips = packing.split(packing.to_groups(packed)), iter(packing.clips)
     frames, _ = padded_frames(lengths)
     for group, part in zip(packing.groups, parts, strict=True):
         assert part.shape[:2] == (group.count, group.length)
@@ -59,6 +59,9 @@ def test_split_gives_the_clips_of_each_group_and_join_undoes_it(lengths, worth):
         for row, mask in zip(part, key_mask, strict=True):
             assert torch.equal(row[mask], frames[clip := next(clips), : lengths[clip]])
     assert next(clips, None) is None
+    positions = packing.positions.expand(len(parts[0]) if packing.is_batch else 1, -1)
+    for group, part in zip(packing.groups, packing.split(positions), strict=True):
+        assert torch.equal(part, torch.arange(group.length).expand(group.count, -1))
     joined = packing.join(parts)
     inside = slice(None) if packing.frame_mask is None else packing.frame_mask[0]
     assert torch.equal(joined[:, inside], packed[:, inside]) and joined.isfinite().all()
@@ -125,5 +128,5 @@ def test_a_few_numbers_are_all_that_goes_to_the_device(worth, monkeypatch):
 def test_a_padded_batch_is_one_group():
     frames, mask = padded_frames([3, 5])
     layout = Padded(mask)
-    assert torch.equal(layout.join(layout.split(frames)), frames)
+    assert torch.equal(layout.join(layout.split(layout.to_groups(frames))), frames)
     assert torch.equal(layout.open_gaps(frames + 1), (frames + 1) * mask.unsqueeze(-1))

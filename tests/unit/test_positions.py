@@ -43,7 +43,7 @@ def test_the_relative_shift_moves_each_score_to_its_key(num_queries, num_keys):
 def test_rotary_scores_depend_on_the_distance_alone(first, second, shift):
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, 1, 1, 1, 8, generator=generator, dtype=torch.float64)
-    cosine, sine = rotary_position_embeddings(41, 8, query)
+    cosine, sine = rotary_position_embeddings(torch.arange(41), 8, query)
 
     def score(i, j):
         turned = (apply_rotary(each, cosine[[at]], sine[[at]]) for each, at in ((query, i), (key, j)))
@@ -54,9 +54,9 @@ def test_rotary_scores_depend_on_the_distance_alone(first, second, shift):
 
 def test_the_embeddings_are_those_of_all_distances_within_reach():
     config = tiny_config(position_embedding="relative")  # heads of 8 numbers
-    embeddings = compute_position_embeddings(config, 3, 5, FLOAT)
+    embeddings = compute_position_embeddings(config, torch.arange(3), 5, FLOAT)
     expected = relative_position_embeddings(5, -5, config.d_model, FLOAT) / 8**0.5
     torch.testing.assert_close(embeddings, expected, atol=1e-6, rtol=0)
-    cosine, _ = compute_position_embeddings(tiny_config(position_embedding="rotary"), 3, 5, FLOAT)
+    cosine, _ = compute_position_embeddings(tiny_config(position_embedding="rotary"), torch.arange(3), 5, FLOAT)
     assert cosine.shape == (3, 8)
-    assert compute_position_embeddings(tiny_config(position_embedding="none"), 10, 5, FLOAT) is None
+    assert compute_position_embeddings(tiny_config(position_embedding="none"), torch.arange(3), 5, FLOAT) is None
