@@ -20,6 +20,7 @@ from .positions import compute_position_embeddings
 from .subsampling import Subsampling
 
 FFN_CHUNK_FRAMES = 2048  # frames that a feed-forward layer takes at a time without gradients, to save memory
+GPU_FFN_CHUNK_FRAMES = 2**15
 GPU_GROUP_WORTH = 256  # frames of padding in a group of clips that a GPU computes as quickly as it starts another group
 
 
@@ -33,9 +34,10 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden_states):
-        if not (is_tracing() or torch.is_grad_enabled()) and hidden_states.shape[1] > 2 * FFN_CHUNK_FRAMES:
+        size = FFN_CHUNK_FRAMES if hidden_states.device.type == "cpu" else GPU_FFN_CHUNK_FRAMES
+        if not (is_tracing() or torch.is_grad_enabled()) and hidden_states.shape[1] > 2 * size:
             # An hour has 45,000 frames, whose inner states would take 370 MB.
-            return torch.cat([self._frames(chunk) for chunk in hidden_states.split(FFN_CHUNK_FRAMES, dim=1)], dim=1)
+            return torch.cat([self._frames(chunk) for chunk in hidden_states.split(size, dim=1)], dim=1)
         return self._frames(hidden_states)
 
     def _frames(self, hidden_states):

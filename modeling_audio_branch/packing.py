@@ -79,6 +79,7 @@ class Packed:
         strided_gap: Those that the strided convolutions of the subsampling need, in frames of their result.
         device: Where the frames are.
         worth: Frames of padding in a group of clips that are worth one group less; with more than 0, the gaps stay.
+            A 16th of all frames is always worth it, so that a large batch has few groups too.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Packed:
         return self._spread_indices[gap]
 
     def _make_groups(self, worth):
+        worth = worth and max(worth, sum(self.lengths) // 16)
         groups, padding = [], 0
         for length in self.lengths:  # shortest first: a longer clip pads all others of its group
             more = groups and len(groups[-1]) * (length - groups[-1][-1])
