@@ -30,7 +30,8 @@ from .measuring import Speed, compare, count_kernels, gemm_flops_per_second, use
 from .peers import pair
 from .report import SPEED_COLUMNS, report
 
-INPUTS = BATCHES | {"1 clip of 60 s": [60.0], "1 clip of 60 s, window 128": [60.0]}
+SHORT = {"1 clip of 0.5 s": [0.5], "1 clip of 1 s": [1.0]}
+INPUTS = SHORT | BATCHES | {"1 clip of 60 s": [60.0], "1 clip of 60 s, window 128": [60.0]}
 
 
 @dataclass

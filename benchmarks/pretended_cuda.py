@@ -5,7 +5,8 @@ in the CPU's memory, since shapes may depend on them. Counted are
 
 - launches: operations that start a kernel. A convolution with a bias that is not depthwise starts two, as cuDNN's does;
   fused attention one, and one more where its bias is not aligned and has to be copied; a sort or a cumulative sum two;
-- waits: where the host needs a value (`item`, `tolist`, a boolean index), and copies to the device that block.
+- waits: where the host needs a value (`item`, `tolist`, a boolean index), and copies to the device that block;
+- copies: all copies to the device, also those that do not block. A CUDA graph can't be captured with one.
 
 It shows what a model asks for, not how long that takes: no time is measured here. `shared/prototypes` has its ancestor.
 """
@@ -74,9 +75,10 @@ def move(module: torch.nn.Module) -> torch.nn.Module:
 
 
 class Counts:
-    """What was asked of the device: `launches`, `waits`, and both by the name of the operation."""
+    """What was asked of the device: `launches` and `waits`, both also by the name of the operation, and `copies`."""
 
     def __init__(self):
+        self.copies = 0
         self.launches_by_name, self.waits_by_name = Counter(), Counter()
 
     @property
@@ -121,6 +123,7 @@ class _Operations(TorchDispatchMode):
             return inner.clone() if inner.device.type == "cpu" else torch.zeros(inner.shape, dtype=inner.dtype)
         if name == "copy_" and not isinstance(args[1], PretendedTensor):
             self.counts.waits_by_name["copy to the device"] += 1
+            self.counts.copies += 1
             return args[0]
         if name in ("nonzero", "masked_select", "_unique2", "unique_dim"):
             self.counts.waits_by_name[name] += 1
@@ -136,6 +139,7 @@ class _Operations(TorchDispatchMode):
         for each in indices:
             if each is not None and not isinstance(each, PretendedTensor):
                 self.counts.waits_by_name["copy to the device"] += 1
+                self.counts.copies += 1
                 each = to_device(each)
             if each is not None and each.dtype in (torch.bool, torch.uint8):
                 self.counts.waits_by_name["boolean index"] += 1
@@ -200,6 +204,7 @@ class _Functions(TorchFunctionMode):
                     rest = [each for each in args[1:] if each is not device]
                     kwargs.pop("device", None)
                     return func(first, *rest, **kwargs) if rest or "dtype" in kwargs else first
+                self.counts.copies += 1
                 if not (kwargs.get("non_blocking") and getattr(first, "is_pinned_here", False)):
                     self.counts.waits_by_name["copy to the device"] += 1
                 return to_device(first)

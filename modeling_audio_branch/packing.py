@@ -96,6 +96,7 @@ class Packed:
         self.lengths = [lengths[clip] for clip in self.clips]
         self.longest = self.lengths[-1]
         self.is_batch = self.lengths[0] == self.longest
+        self.is_whole = self.is_batch and len(self.clips) == len(lengths)  # all clips in their order
         self.has_gaps = worth > 0 and not self.is_batch
         if self.has_gaps:
             conv_gap = strided_gap = max(conv_gap, strided_gap)
@@ -103,15 +104,23 @@ class Packed:
         self._gap = conv_gap if self.has_gaps else 0
         *places, self.size = accumulate((length + self._gap for length in self.lengths), initial=0)
 
-        numbers = to_device([*self.clips, *self.lengths, *places, *lengths], device)
-        self._clips, self._lengths, self._places = numbers[: -len(lengths)].view(3, -1)
-        self.clip_mask = length_mask(numbers[-len(lengths) :], num_frames)  # (B, T)
-        self._owner, self._frame = _runs(self._lengths + self._gap, self._places, self.size)  # of each frame, (R,)
-        self.frame_mask = (self._frame < self._lengths[self._owner]).unsqueeze(0) if self.has_gaps else None  # (1, R)
+        self.frame_mask = None  # of packed frames, (1, R), if there are gaps
+        if self.is_whole:  # nothing goes to the device, so that a CUDA graph can be captured
+            self.clip_mask = (torch.arange(num_frames, device=device) < self.longest).expand(self.shape)
+        else:
+            self._index(places, lengths, device)
         # Of the frames in their clip, in the order of `to_groups`.
         self.positions = torch.arange(self.longest, device=device) if self.is_batch else self._frame
         self._spread_indices = {}  # by the gap
         self._make_groups(worth)
+
+    def _index(self, places, lengths, device):
+        numbers = to_device([*self.clips, *self.lengths, *places, *lengths], device)
+        self._clips, self._lengths, self._places = numbers[: -len(lengths)].view(3, -1)
+        self.clip_mask = length_mask(numbers[-len(lengths) :], self.shape[1])  # (B, T)
+        self._owner, self._frame = _runs(self._lengths + self._gap, self._places, self.size)  # of each frame, (R,)
+        if self.has_gaps:
+            self.frame_mask = (self._frame < self._lengths[self._owner]).unsqueeze(0)
 
     def _spread(self, gap):
         """Where packed frames are in a row with this gap after each clip, (R,), and the size of that row."""
@@ -183,8 +192,8 @@ class Packed:
 
     def pad(self, packed: torch.Tensor) -> torch.Tensor:
         """Packed frames to (B, T, D), zero where masked."""
-        if self.is_batch and packed.shape[:2] == self.shape:
-            return packed
+        if self.is_whole:
+            return F.pad(packed, (0, 0, 0, self.shape[1] - self.longest)) if self.longest < self.shape[1] else packed
         num_clips, num_frames = self.shape
         places = self._clips[self._owner] * num_frames + self._frame
         if self.has_gaps:  # whose frames go to one place behind all others

@@ -64,6 +64,18 @@ def test_the_host_never_waits_for_the_device_in_any_configuration(choices, windo
         assert counts.waits == (0 if with_lengths else 1), counts.waits_by_name
 
 
+@given(architectures, windows, convolutions, st.integers(400, 12000), st.integers(1, 3))
+@settings(max_examples=20)
+def test_nothing_is_copied_to_the_device_for_equal_clips_so_that_a_graph_can_be_captured(
+    choices, window, convolution, num_samples, clips
+):
+    model = move(make_model(AudioBranchModel, tiny_config(**(choices | window | convolution))))
+    audio = to_device(torch.zeros(clips, num_samples))
+    with pretended_cuda() as counts:
+        model(audio)
+    assert counts.copies == counts.waits == 0
+
+
 WAITS = {
     "a value": lambda x: x.sum().item(),
     "a comparison": lambda x: bool((x > 0).all()),
@@ -87,4 +99,4 @@ def test_the_pretended_gpu_counts_every_wait(name):
     with pretended_cuda() as counts:
         (states * 2 + 1).view(3, 1).sum(0)
         torch.zeros(3).pin_memory().to("cuda", non_blocking=True)
-    assert counts.waits == 0 and counts.launches == 3
+    assert counts.waits == 0 and counts.launches == 3 and counts.copies == 1

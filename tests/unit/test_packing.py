@@ -122,6 +122,7 @@ def test_a_few_numbers_are_all_that_goes_to_the_device(worth, monkeypatch):
         "modeling_audio_branch.packing.to_device", lambda numbers, device: sent.append(numbers) or torch.tensor(numbers)
     )
     Packed([7, 3, 5], 7, 4, 2, CPU, worth)
+    Packed([5, 5], 7, 4, 2, CPU, worth)  # nothing
     assert len(sent) == 1 + (worth > 0) and sum(len(torch.tensor(each).flatten()) for each in sent) <= 20
 
 
