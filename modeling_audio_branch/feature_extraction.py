@@ -138,6 +138,7 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         return_attention_mask: bool | None = None,
         return_tensors: str | None = None,
         device: str | torch.device = "cpu",
+        return_lengths: bool = False,
     ) -> BatchFeature:
         """
         Args:
@@ -152,6 +153,8 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             return_attention_mask: Return the mask; by default as the extractor was built.
             return_tensors: `pt` or `np`; None gives lists of arrays.
             device: Where to compute the spectrogram; with `return_tensors="pt"` the features stay there.
+            return_lengths: Return the valid frames of each clip too, a list that the model takes as `lengths`, so that
+                no GPU has to be asked for them.
 
         Returns:
             `input_features` (B, T, feature_size) float32 and `attention_mask` (B, T) int32, where
@@ -180,6 +183,11 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             padded_length += -padded_length % pad_to_multiple_of
         extract = self._log_mel_batch if self._adapter is None else self._adapter_batch
         features, frame_mask, num_frames = extract(waves, padded_length, device)
+        lengths = None
+        if return_lengths:
+            lengths = [len(wave) // self.hop_length for wave in waves]
+            if self._adapter is not None:
+                lengths = frame_mask.sum(-1).tolist()
 
         data = {self.model_input_names[0]: features, "attention_mask": frame_mask.int()}
         if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
@@ -195,7 +203,10 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             data = {name: [row[:n] for row, n in zip(rows, num_frames, strict=True)] for name, rows in data.items()}
         elif return_tensors is None:
             data = {name: list(value) for name, value in data.items()}
-        return BatchFeature(data, tensor_type=return_tensors)
+        features = BatchFeature(data, tensor_type=return_tensors)
+        if return_lengths:
+            features["lengths"] = lengths
+        return features
 
     def _log_mel_batch(self, waves, padded_length, device):
         """Log-mel frames (B, T, M), their mask (B, T), and the frames of each clip before padding."""

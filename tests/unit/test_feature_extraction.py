@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.models import random_clips
-from modeling_audio_branch import AudioBranchFeatureExtractor
+from helpers.encoders import make
+from helpers.models import make_model, random_clips, tiny_config
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 
 RATE = 16000
 
@@ -78,6 +79,19 @@ def test_a_padding_value_beyond_the_integers_of_torch_is_one_of_floats():
     extractor = AudioBranchFeatureExtractor(padding_value=2**64)
     features = extractor([torch.ones(800), torch.ones(400)], sampling_rate=16000, return_tensors="pt")
     assert features["input_features"][1, -1, 0] == 2.0**64
+
+
+@pytest.mark.parametrize("other", [None, "ast"])
+def test_the_lengths_on_request_are_those_of_the_mask_and_go_to_the_model_with_it(other):
+    model = make(other) if other else make_model(AudioBranchModel, tiny_config())
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    clips = random_clips([9000, 16000, 100])
+    batch = extractor(clips, sampling_rate=RATE, return_tensors="pt", return_lengths=True)
+    assert batch["lengths"] == batch["attention_mask"].sum(-1).tolist() and "lengths" not in extractor(clips, RATE)
+    with torch.no_grad():
+        expected = model(batch[extractor.model_input_names[0]], attention_mask=batch["attention_mask"])
+        if other is None:
+            assert torch.equal(model(**batch).segment_features, expected.segment_features)
 
 
 def test_no_input_is_modified(extractor):
