@@ -27,6 +27,7 @@ def test_outputs_and_gradients_are_finite_on_the_edges(
         use_weighted_layer_sum=True,
     )
     model = make_model(AudioBranchForAudioClassification, config).to(dtype)
+    model.audio_branch.encoder.group_worth = 1000 if pooling_type in ("max", "learnable") else 0  # as on a GPU, or not
     clips = [0.1 * torch.randn(length) for length in EDGE_LENGTHS]
     clips += [torch.zeros(4000), torch.full((4000,), 0.5), torch.randn(700)]
     batches = [pad(clips), *(pad([clip]) for clip in clips)]

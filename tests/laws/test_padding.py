@@ -10,11 +10,14 @@ from helpers.models import make_model, pad, random_clips, tiny_config
 from helpers.strategies import POOLINGS, architectures, lengths
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 
+worths = st.sampled_from([0, 1, 1000])  # packed as on a CPU, and as on a GPU
 
-@given(architectures, lengths)
+
+@given(architectures, lengths, worths)
 @settings(max_examples=60)
-def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(choices, lengths):
+def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(choices, lengths, worth):
     model = make_model(AudioBranchModel, tiny_config(**choices))
+    model.encoder.group_worth = worth
     extractor = AudioBranchFeatureExtractor.from_model_config(model.config)
     clips = random_clips(lengths)
     waveform, mask = pad(clips)
@@ -44,8 +47,9 @@ def test_padding_changes_nothing_in_any_architecture(
     clips = random_clips([5000, 12345, 1600])
     with torch.no_grad():
         alone = [model(clip[None]) for clip in clips]
-        for padding in (0.0, 1e4, float("nan")):
+        for padding, worth in ((0.0, 0), (1e4, 1000), (float("nan"), 1)):
             waveform, mask = pad(clips, padding)
+            model.encoder.group_worth = worth
             assert_same_clips(model(waveform, attention_mask=mask), alone)
 
 
@@ -61,9 +65,10 @@ def test_a_full_size_preset_embeds_a_clip_the_same_alone_and_in_a_batch(preset):
         assert_same_clips(model(waveform, attention_mask=mask), [model(clip[None]) for clip in clips], tolerance=1e-4)
 
 
-@given(architectures, lengths, st.sampled_from([1.0, 1e30, float("nan"), float("inf"), -float("inf")]))
-def test_what_lies_in_the_padding_never_matters(choices, lengths, value):
+@given(architectures, lengths, st.sampled_from([1.0, 1e30, float("nan"), float("inf"), -float("inf")]), worths)
+def test_what_lies_in_the_padding_never_matters(choices, lengths, value, worth):
     model = make_model(AudioBranchModel, tiny_config(**choices))
+    model.encoder.group_worth = worth
     clips = random_clips(lengths)
     waveform, mask = pad(clips)
     dirty = waveform.masked_fill(mask == 0, value)
