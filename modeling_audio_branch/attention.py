@@ -151,7 +151,10 @@ class ConformerAttention(nn.Module):
         if is_tracing():  # the view below would bind an exported model to more than one clip
             scores = relative_shift(query.transpose(1, 2) @ columns, blocks.num_keys)
         else:  # no clip gets a copy of the columns
-            scores = query.flatten(0, 1).transpose(0, 1) @ columns  # (H, b n Q, Q + K + 1)
+            query, out = query.flatten(0, 1).transpose(0, 1), None  # (H, b n Q, d)
+            if blocks.scratch is not None and query.dtype == columns.dtype:  # autocast does not cast for `out`
+                out = blocks.scratch.take((*query.shape[:2], columns.shape[-1]), query)
+            scores = torch.matmul(query, columns, out=out)  # (H, b n Q, Q + K + 1)
             scores = relative_shift(scores.unflatten(1, (-1, blocks.size)), blocks.num_keys).transpose(0, 1)
         if blocks.hidden is None:
             return scores

@@ -11,6 +11,7 @@ at once; else blocks see all keys, one block after the other.
 b clips of a group, n blocks of a clip, L frames.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,19 @@ from .packing import ALIGNMENT, ClipGroup
 
 QUERY_BLOCK = 128  # queries of a block where frames are packed
 GPU_SCORE_BYTES = 2**29  # of position scores at a time on a GPU, which takes larger blocks and many at once
+
+
+class Scratch:
+    """Memory for the scores of one block after the other, in all layers. New memory for each leaves holes in a heap."""
+
+    buffer = None
+
+    def take(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        """A tensor of this shape, of the device and dtype of `like`; it is the one that was taken before."""
+        size = math.prod(shape)
+        if self.buffer is None or len(self.buffer) < size or self.buffer.dtype != like.dtype:
+            self.buffer = like.new_empty(size)
+        return self.buffer[:size].view(shape)
 
 
 @dataclass
@@ -34,6 +48,7 @@ class Blocks:
         num_keys: Keys K of a block.
         hidden: (b n, 1, Q, K), true where a query does not see a key, with 1 in place of b n if that is the same for
             all; None if every query sees every key.
+        scratch: Where the blocks of a long clip put their scores one after the other; None: in memory of their own.
     """
 
     first: int
@@ -42,6 +57,7 @@ class Blocks:
     before: int
     num_keys: int
     hidden: torch.Tensor | None = None
+    scratch: "Scratch | None" = None
     _additive: dict = field(default_factory=dict)  # by dtype
 
     def queries(self, states: torch.Tensor) -> torch.Tensor:
@@ -122,7 +138,10 @@ def plan_blocks(config, group: ClipGroup, device: torch.device, packed: bool) ->
             blocks = [
                 _block(first, min(size, length - first), length, left, right, chunk) for first in range(0, length, size)
             ]
+    # Gradients need all scores at the end; GPUs have an allocator that keeps memory for the next block.
+    scratch = Scratch() if len(blocks) > 1 and device.type == "cpu" and not torch.is_grad_enabled() else None
     for each in blocks:
+        each.scratch = scratch
         each.hidden = _hidden(each, (left, right, chunk), group, device)
     return blocks
 

@@ -4,18 +4,21 @@ S segments.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 from .audio_input import check_exists, load_audio, long_file, pad_batch
+from .spans import SlidingWindows, SpanError
 
 LONG_FILE_SECONDS = 120  # longer files at the model's rate are read block by block and encoded alone
 READ_AHEAD_BATCHES = 32  # batches of clips that are decoded at a time, to be sorted by length
-OUTPUTS = ("pooler_output", "segment_features", "segment_mask", "segment_times")
+OUTPUTS = ("pooler_output", "segment_features", "sequence_embedding", "segment_mask", "segment_times")
 BAD_CLIP = (ValueError, TypeError, OSError)  # what reading a clip may raise
 
 
@@ -25,8 +28,9 @@ class EncodedClip:
 
     Args:
         index: Position of the clip in the batch.
-        outputs: `segment_features` (S, feature_dim), `segment_times` (S, 2), `segment_mask` (S,) and `pooler_output`
-            (feature_dim,), on the CPU; None if the clip was skipped.
+        outputs: `segment_features` (S, feature_dim), `sequence_embedding` (S * feature_dim,), `segment_times` (S, 2),
+            `segment_mask` (S,) and `pooler_output` (feature_dim,), on the CPU, with spans each with an axis N in front;
+            None if the clip was skipped.
         error: The sentence that says why it was skipped.
     """
 
@@ -43,6 +47,7 @@ def iter_encode(
     same_length_batches: bool = False,
     is_batch: bool = True,
     on_error: str = "raise",
+    spans: list | SlidingWindows | None = None,
 ) -> Iterator[EncodedClip]:
     """Encodes clips, and yields each as soon as its batch is done: long files first, then by length.
 
@@ -58,6 +63,7 @@ def iter_encode(
         is_batch: Whether error messages name a clip by its index.
         on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is encoded), or
             `skip` the clip.
+        spans: Of each clip (see [`AudioBranchModel.forward`]), or the windows of all; None for whole clips.
     """
     model, present = eval_copy(model), []
     for i, clip in enumerate(clips):
@@ -79,12 +85,12 @@ def iter_encode(
                 yield EncodedClip(i, error=str(error))
                 continue
             if isinstance(wave_or_frames, tuple):
-                yield EncodedClip(i, _forward(model, *wave_or_frames)[0])
+                yield EncodedClip(i, _forward(model, *wave_or_frames, [i], spans)[0])
             else:
                 waves[i] = wave_or_frames
         for batch in _batches(waves, batch_size, same_length_batches):
             padded = pad_batch([waves[i] for i in batch], device=input_device(model))
-            yield from map(EncodedClip, batch, _forward(model, *padded))
+            yield from map(EncodedClip, batch, _forward(model, *padded, batch, spans))
 
 
 def _read(model, clip, sampling_rate, index):
@@ -108,17 +114,25 @@ def _batches(waves, batch_size, same_length):
     return [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
 
 
-def stack_clips(encoded: Iterable[EncodedClip], config) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
-    """The outputs of all clips in the order of their indices, zero for skipped ones; and the errors by index."""
+def stack_clips(
+    encoded: Iterable[EncodedClip], config, with_spans: bool = False
+) -> tuple[dict[str, torch.Tensor], dict[int, str]]:
+    """The outputs of all clips in the order of their indices, zero for skipped ones; and the errors by index.
+
+    With spans, those of clips that have fewer than others are zero behind their own.
+    """
     clips = sorted(encoded, key=lambda clip: clip.index)
-    segments = config.num_segments
+    segments, axes = config.num_segments, (0,) if with_spans else ()
     skipped = {
-        "pooler_output": torch.zeros(config.feature_dim),
-        "segment_features": torch.zeros(segments, config.feature_dim),
-        "segment_mask": torch.zeros(segments, dtype=torch.int32),
-        "segment_times": torch.zeros(segments, 2),
+        "pooler_output": torch.zeros(*axes, config.feature_dim),
+        "segment_features": torch.zeros(*axes, segments, config.feature_dim),
+        "sequence_embedding": torch.zeros(*axes, segments * config.feature_dim),
+        "segment_mask": torch.zeros(*axes, segments, dtype=torch.int32),
+        "segment_times": torch.zeros(*axes, segments, 2),
     }
-    outputs = {name: torch.stack([(clip.outputs or skipped)[name] for clip in clips]) for name in OUTPUTS}
+    columns = {name: [(clip.outputs or skipped)[name] for clip in clips] for name in OUTPUTS}
+    join = partial(pad_sequence, batch_first=True) if with_spans else torch.stack
+    outputs = {name: join(column) for name, column in columns.items()}
     return outputs, {clip.index: clip.error for clip in clips if clip.error is not None}
 
 
@@ -128,11 +142,20 @@ def input_device(model) -> torch.device:
 
 
 @torch.no_grad()
-def _forward(model, inputs, attention_mask, lengths):
-    """One forward pass; a list of each clip's outputs."""
-    output = model(inputs, attention_mask, lengths=lengths)
+def _forward(model, inputs, attention_mask, lengths, batch, spans):
+    """One forward pass of the clips with the indices `batch`; a list of each clip's outputs."""
+    if isinstance(spans, Sequence):
+        spans = [spans[i] for i in batch]
+    try:
+        output = model(inputs, attention_mask, lengths=lengths, spans=spans)
+    except SpanError as error:
+        raise error.of_clip(batch[error.clip]) from error
     columns = [output[name].cpu() for name in OUTPUTS]
-    return [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*columns, strict=True)]
+    clips = [dict(zip(OUTPUTS, values, strict=True)) for values in zip(*columns, strict=True)]
+    if spans is not None:  # without the padding of clips with fewer spans than others of their batch
+        counts = [int(clip["segment_mask"][:, 0].sum()) for clip in clips]
+        clips = [{n: value[:count] for n, value in clip.items()} for clip, count in zip(clips, counts, strict=True)]
+    return clips
 
 
 def eval_copy(model: nn.Module) -> nn.Module:

@@ -6,7 +6,6 @@ B batch, L samples, T log-mel frames, T' encoder frames, M mel bins, D d_model, 
 """
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.processing_utils import Unpack
-from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
@@ -28,49 +27,16 @@ from .encoding import input_device, iter_encode, stack_clips
 from .freezing import FreezingMixin
 from .front_end import make_front_end
 from .inference import InferenceMixin
+from .outputs import AudioBranchOutput, sequence_embedding, times_of_segments
 from .pooling import SegmentPooling
 from .remote_code import allow_remote_code, hub_kwargs_in, save_remote_code, split_hub_kwargs
+from .spans import find_spans, pool_spans, spans_of_clips
 from .transformers_encoder import AttentionTap, HiddenStateTap, TransformersEncoder, build_from_encoder
 
 if TYPE_CHECKING:  # never executed: saving then ships this file, which a checkpoint's users need
     from .pipeline_audio_branch import AudioSegmentEmbeddingPipeline  # noqa: F401
 
 logger = logging.get_logger(__name__)
-
-
-@dataclass
-class AudioBranchOutput(ModelOutput):
-    """Output of [`AudioBranchModel`].
-
-    Args:
-        last_hidden_state: (B, T', D) encoder frames, zero where masked.
-        pooler_output: (B, feature_dim), the mean of the segments.
-        segment_features: (B, S, feature_dim), zero for a clip without a valid frame.
-        segment_mask: (B, S) int32, 0 only for a clip without a valid frame.
-        segment_times: (B, S, 2) float32, start and end of each segment in seconds. The segments tile the clip, whose
-            length is counted in whole log-mel frames (10 ms by default).
-        attention_mask: (B, T') int32, the valid encoder frames.
-        pooling_attentions: (B, H, S, T') weight of each frame in each segment, with `output_attentions`; None for
-            `max`.
-        hidden_states: With `output_hidden_states`, num_layers + 1 of (B, T', D).
-        attentions: With `output_attentions`, num_layers of (B, H, T', T'), with a global frame one column more.
-        errors: Of `encode(..., on_error="skip")`: by the index of each skipped clip, the sentence that says why.
-        logits: Of the classifier's `encode`, (B, num_labels).
-        probabilities: Of the classifier's `encode`, (B, num_labels); None for regression.
-    """
-
-    last_hidden_state: torch.Tensor | None = None
-    pooler_output: torch.Tensor | None = None
-    segment_features: torch.Tensor | None = None
-    segment_mask: torch.Tensor | None = None
-    segment_times: torch.Tensor | None = None
-    attention_mask: torch.Tensor | None = None
-    pooling_attentions: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    errors: dict[int, str] | None = None
-    logits: torch.Tensor | None = None
-    probabilities: torch.Tensor | None = None
 
 
 class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel):
@@ -240,6 +206,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         input_values: torch.Tensor | None = None,
         lengths: list[int] | None = None,
+        spans: torch.Tensor | list | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> AudioBranchOutput:
         """
@@ -252,6 +219,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 waveform).
             lengths: The valid samples or frames of each clip, where they are known, so that no GPU has to be asked for
                 them. They agree with the `attention_mask`, which may then be left out.
+            spans: Start and end in seconds of the parts of each clip that are cut into segments in place of the whole,
+                (B, N, 2), or B of (N, 2).
 
         Raises:
             ValueError, TypeError: One sentence about an input of the wrong shape or name.
@@ -269,22 +238,36 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         last_hidden_state, weighted_sum, frame_mask = self.encoder(
             inputs.to(self.dtype), frame_mask, layer_weights, lengths=lengths, **kwargs
         )  # (B, T', D), (B, T', D), (B, T')
-        segments, pooling_attentions = self.pooling(weighted_sum, frame_mask)  # (B, S, D), (B, H, S, T')
-
-        # The valid frames of a clip come first, so that all of its segments have one, or none has.
-        segment_mask = frame_mask[:, :1].expand(-1, self.config.num_segments)
-        segment_features = self.projection(segments) * segment_mask.unsqueeze(-1)  # (B, S, feature_dim)
-        borders = torch.arange(self.config.num_segments + 1, device=seconds.device) / self.config.num_segments
-        borders = seconds[:, None] * borders  # (B, S + 1)
+        segments, pooling_attentions = self._segments(weighted_sum, frame_mask, seconds, spans)
         return AudioBranchOutput(
             last_hidden_state=last_hidden_state,
-            pooler_output=segment_features.mean(1),  # the masked mean: all segments of a clip are valid, or none is
-            segment_features=segment_features,
-            segment_mask=segment_mask.int(),
-            segment_times=torch.stack([borders[:, :-1], borders[:, 1:]], dim=-1),
             attention_mask=frame_mask.int(),
             pooling_attentions=pooling_attentions if kwargs["output_attentions"] else None,
+            **segments,
         )
+
+    def _segments(self, hidden_states, frame_mask, seconds, spans):
+        """What the output says about segments, and the weights of the pooling (None for spans)."""
+        num_segments, found, weights = self.config.num_segments, None, None
+        if spans is not None:
+            frame_seconds = self.front_end.seconds_per_frame * self.config.subsampling_factor
+            frame_seconds = None if self.config.encoder_config else frame_seconds
+            found = find_spans(spans, seconds.tolist(), frame_mask.sum(-1).tolist(), frame_seconds)
+        if found is None or found.are_clips:
+            segments, weights = self.pooling(hidden_states, frame_mask)  # (B, S, D), (B, H, S, T')
+            mask = frame_mask[:, :1].expand(-1, num_segments)  # valid frames come first: all segments have one, or none
+        else:
+            segments = pool_spans(self.pooling, hidden_states, found.frames)  # (M, S, D)
+        borders = (torch.zeros_like(seconds), seconds) if found is None else found.borders(seconds.device)
+        times = times_of_segments(*borders, num_segments)
+        features = self.projection(segments)  # (B or M, S, feature_dim)
+        if found is not None:  # (B, N, S, .)
+            (features, mask), (times, _) = (found.by_clip(each) for each in (features, times))
+            mask = mask.unsqueeze(-1).expand(-1, -1, num_segments)
+        features = features * mask.unsqueeze(-1)
+        outputs = {"segment_features": features, "segment_mask": mask.int(), "segment_times": times}
+        outputs["pooler_output"] = features.mean(-2)  # the masked mean: all segments of a span are valid, or none is
+        return outputs | {"sequence_embedding": sequence_embedding(features)}, weights
 
     def encode(
         self,
@@ -294,6 +277,9 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         show_progress: bool | None = None,
         same_length_batches: bool = False,
         on_error: str = "raise",
+        spans: Any = None,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
     ) -> AudioBranchOutput:
         """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
 
@@ -308,10 +294,15 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
                 padding anyway; for some others (see `encoder_config`) only this gives the features of the clip alone.
             on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is
                 encoded), or `skip` the clip, whose outputs are then zero.
+            spans: Start and end in seconds of parts of each clip that are cut into segments: (N, 2) for one clip, else
+                one for each clip.
+            window_seconds: In place of `spans`: the duration of windows that slide over each clip.
+            hop_seconds: From one window to the next; by default a quarter of a window.
 
         Returns:
             `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU,
             in the order of the input; without the first axis if a single clip was given. With `skip`, also `errors`.
+            With spans or windows, the axis N of the spans comes before that of the segments.
 
         Raises:
             ValueError, TypeError, OSError: One sentence about an argument, or about a clip that can't be read.
@@ -321,12 +312,13 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error={on_error!r} was given; give 'raise' or 'skip'.")
         clips, is_batch = as_clips(audio)
-        encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error)
+        spans = spans_of_clips(spans, window_seconds, hop_seconds, len(clips), is_batch)
+        encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error, spans)
         if show_progress is None:
             show_progress = len(clips) > batch_size and sys.stderr.isatty()
         if show_progress:  # not a hidden bar, which takes tqdm's lock of all threads and processes too
             encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip")
-        outputs, errors = stack_clips(encoded, self.config)
+        outputs, errors = stack_clips(encoded, self.config, spans is not None)
         if not is_batch:
             outputs = {name: value[0] for name, value in outputs.items()}
         return AudioBranchOutput(**outputs, errors=errors if on_error == "skip" else None)

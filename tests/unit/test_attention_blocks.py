@@ -80,3 +80,16 @@ def test_the_additive_mask_is_made_once_for_all_layers_of_a_dtype():
     assert mask[0, 0].tolist() == [[0, 0, value := mask_value(torch.float16)], [0, 0, 0], [value, 0, 0]]
     assert blocks.additive_mask(torch.float16) is mask and blocks.additive_mask(torch.float32).dtype == torch.float32
     assert plan_blocks(tiny_config(), ClipGroup(1, 3), CPU, True)[0].additive_mask(torch.float32) is None
+
+
+def test_the_blocks_of_a_long_clip_share_the_memory_of_their_scores_unless_gradients_need_them(monkeypatch):
+    monkeypatch.setattr(blocks_module, "QUERY_BLOCK", 8)
+    config = tiny_config(position_embedding="relative")
+    with torch.no_grad():
+        first, second = (each.scratch for each in plan_blocks(config, ClipGroup(1, 16), CPU, True))
+        assert first is second
+        taken = first.take((2, 3), torch.zeros(1))
+        assert first.take((3,), torch.zeros(1)).data_ptr() == taken.data_ptr() and taken.shape == (2, 3)
+        assert first.take((3,), torch.zeros(1).double()).dtype == torch.float64
+        assert plan_blocks(config, ClipGroup(1, 8), CPU, True)[0].scratch is None
+    assert plan_blocks(config, ClipGroup(1, 16), CPU, True)[0].scratch is None

@@ -1,0 +1,191 @@
+"""Spans of a clip: from seconds to encoder frames, and their pooling by the rule of a whole clip.
+
+B clips, N spans of a clip, M spans of all clips together, S segments, T encoder frames, D d_model.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+
+from .masks import length_mask, to_device
+
+FRAMES_AT_ONCE = 2**15  # encoder frames of spans that are pooled at a time without gradients, to save memory
+ROUNDING = 1e-4  # of a frame, or of a hop
+SLACK = 0.02  # seconds that a span may end after its clip, whose length is counted in whole log-mel frames
+
+
+class SpanError(ValueError):
+    """A span that can't be: the message names the clip, by the index that `of_clip` gives it."""
+
+    def __init__(self, clip: int, problem: str):
+        super().__init__(f"{problem} (of clip {clip}).")
+        self.clip, self.problem = clip, problem
+
+    def of_clip(self, clip: int) -> "SpanError":
+        """The same of a clip with another index."""
+        return SpanError(clip, self.problem)
+
+
+@dataclass
+class SlidingWindows:
+    """Spans that slide over each clip; the last one ends where the clip does, and a shorter clip is one window.
+
+    Args:
+        window_seconds: Duration of a window.
+        hop_seconds: From the start of one to the start of the next.
+    """
+
+    window_seconds: float
+    hop_seconds: float
+
+    def __post_init__(self):
+        for name in ("window_seconds", "hop_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)!r} was given; give a positive number of seconds.")
+
+    def of(self, seconds: float) -> list[tuple[float, float]]:
+        """The windows of a clip of this duration."""
+        if seconds <= self.window_seconds:
+            return [(0.0, seconds)] if seconds > 0 else []
+        last = seconds - self.window_seconds
+        starts = [index * self.hop_seconds for index in range(math.ceil(last / self.hop_seconds - ROUNDING))]
+        return [(start, start + self.window_seconds) for start in [*starts, last]]
+
+
+@dataclass
+class Spans:
+    """Checked spans, on the host.
+
+    Args:
+        seconds: Start and end of each span of each clip.
+        frames: Of all spans, clip by clip: the clip, its first encoder frame, and the one after its last.
+        are_clips: Whether each clip has one span, which is all of it.
+    """
+
+    seconds: list[list[tuple[float, float]]]
+    frames: list[tuple[int, int, int]]
+    are_clips: bool
+
+    def borders(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Start and end of all spans in seconds, (M,) each."""
+        pairs = [pair for pairs in self.seconds for pair in pairs]
+        return torch.tensor(pairs, dtype=torch.float32).view(-1, 2).to(device).unbind(-1)
+
+    def by_clip(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What each span has, (M, ...), to (B, N, ...), zero where a clip has fewer spans, and the mask (B, N)."""
+        counts = [len(pairs) for pairs in self.seconds]
+        mask = length_mask(to_device(counts, values.device), longest := max(counts, default=0))
+        places = [clip * longest + index for clip, count in enumerate(counts) for index in range(count)]
+        padded = values.new_zeros(len(counts) * longest, *values.shape[1:])
+        padded = padded.index_copy(0, to_device(places, values.device), values)
+        return padded.view(len(counts), longest, *values.shape[1:]), mask
+
+
+def spans_of_clips(spans, window_seconds, hop_seconds, num_clips: int, is_batch: bool):
+    """The arguments of `encode`: the spans of each clip as a list, [`SlidingWindows`], or None.
+
+    Raises:
+        ValueError: One sentence on arguments that exclude each other, or on spans of another number of clips.
+    """
+    if window_seconds is not None:
+        if spans is not None:
+            raise ValueError("spans and window_seconds were given; give one of them.")
+        return SlidingWindows(window_seconds, window_seconds / 4 if hop_seconds is None else hop_seconds)
+    if hop_seconds is not None:
+        raise ValueError("hop_seconds was given without window_seconds; give both.")
+    if spans is None:
+        return None
+    spans = list(spans) if is_batch else [spans]
+    if len(spans) != num_clips:
+        raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {num_clips}.")
+    return spans
+
+
+def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], frame_seconds: float | None) -> Spans:
+    """Checks spans, and finds the encoder frames that each of them touches.
+
+    Args:
+        spans: Start and end in seconds, (B, N, 2), or B of (N, 2) for unlike numbers N; or [`SlidingWindows`].
+        clip_seconds: The duration of each clip.
+        num_frames: The encoder frames of each clip.
+        frame_seconds: The duration of an encoder frame; None: an equal part of its clip.
+
+    Raises:
+        ValueError: One sentence on a span that is outside its clip, reversed, empty or NaN, or on another shape.
+    """
+    if isinstance(spans, SlidingWindows):
+        spans = [spans.of(seconds) for seconds in clip_seconds]
+    if len(spans) != len(clip_seconds):
+        raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {len(clip_seconds)}.")
+    checked, frames = [], []
+    for clip, (rows, seconds, count) in enumerate(zip(spans, clip_seconds, num_frames, strict=True)):
+        checked.append([])
+        for index, (start, given_end) in enumerate(_pairs(rows, clip)):
+            end = min(given_end, seconds) if given_end <= seconds + SLACK else math.nan
+            if not 0 <= start < end:
+                problem = (
+                    f"Span {index} is from {start:g} to {given_end:g} s, but must start before it ends, both inside"
+                )
+                raise SpanError(clip, f"{problem} the clip's 0 to {seconds:g} s")
+            checked[-1].append((start, end))
+            length = frame_seconds or seconds / max(1, count)
+            first = max(0, min(math.floor(start / length + ROUNDING), count - 1))
+            stop = count if end == seconds else max(math.ceil(end / length - ROUNDING), first + 1)
+            frames.append((clip, first, min(stop, count)))
+    are_clips = frames == [(clip, 0, count) for clip, count in enumerate(num_frames)]
+    return Spans(checked, frames, are_clips)
+
+
+def _pairs(rows, clip):
+    try:
+        rows = torch.as_tensor(rows, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SpanError(clip, "The spans are no numbers; give pairs of start and end in seconds") from error
+    if not rows.numel():
+        return []
+    if rows.ndim != 2 or rows.shape[-1] != 2:
+        raise SpanError(clip, f"The spans have the shape {tuple(rows.shape)}; give pairs of start and end in seconds")
+    return [tuple(row) for row in rows.tolist()]
+
+
+def pool_spans(pooling, hidden_states: torch.Tensor, frames: list[tuple[int, int, int]]) -> torch.Tensor:
+    """Pools each span as if it were a clip of its frames: (B, T, D) to segments (M, S, D).
+
+    Spans of similar lengths are pooled together, so that memory grows with the frames inside spans.
+
+    Args:
+        pooling: A [`SegmentPooling`].
+        hidden_states: (B, T, D).
+        frames: See [`Spans`].
+    """
+    device, num_frames = hidden_states.device, hidden_states.shape[1]
+    if not frames:
+        return hidden_states.new_zeros(0, pooling.num_segments, hidden_states.shape[-1])
+    flat = hidden_states.flatten(0, 1)
+    order = sorted(range(len(frames)), key=lambda index: frames[index][2] - frames[index][1])
+    pooled = []
+    for group in _groups(order, frames):
+        clips, firsts, stops = to_device([list(each) for each in zip(*(frames[i] for i in group), strict=True)], device)
+        longest = max(frames[i][2] - frames[i][1] for i in group)
+        mask = length_mask(stops - firsts, longest)  # (m, longest)
+        indices = (clips * num_frames + firsts)[:, None] + torch.arange(longest, device=device)
+        inside = flat[indices.clamp(max=len(flat) - 1)].where(mask.unsqueeze(-1), 0.0)  # (m, longest, D)
+        pooled.append(pooling(inside, mask)[0])
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return torch.cat(pooled).index_select(0, to_device(back, device))
+
+
+def _groups(order, frames):
+    """The spans in groups of less than twice the shortest length, and of limited size where no gradient is needed."""
+
+    def octave(index):
+        return (frames[index][2] - frames[index][1]).bit_length()
+
+    for _, group in groupby(order, key=octave):
+        group = list(group)
+        longest = frames[group[-1]][2] - frames[group[-1]][1]
+        size = len(group) if torch.is_grad_enabled() else max(1, FRAMES_AT_ONCE // max(1, longest))
+        yield from (group[start : start + size] for start in range(0, len(group), size))

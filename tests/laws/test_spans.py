@@ -1,0 +1,110 @@
+"""Laws of spans: a span that is a clip gives the clip's segments, and no span depends on others or on the batch."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.encoders import ENCODERS, make
+from helpers.models import make_model, pad, random_clips, tiny_config
+from helpers.strategies import architectures, convolutions, lengths, windows
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch.spans import SlidingWindows
+
+ABOUT_SEGMENTS = ("segment_features", "segment_times", "segment_mask", "pooler_output", "sequence_embedding")
+
+
+def seconds_of(model, clip):
+    """The duration of a clip in whole log-mel frames."""
+    hop = model.config.hop_length
+    return len(clip) // hop * hop / model.config.sample_rate
+
+
+def draw_spans(data, seconds):
+    places = st.floats(0, 1)
+    pairs = data.draw(st.lists(st.tuples(places, places).filter(lambda p: abs(p[0] - p[1]) > 0.01), max_size=4))
+    return [(min(pair) * seconds, max(pair) * seconds) for pair in pairs]
+
+
+@given(architectures, windows, convolutions, lengths)
+@settings(max_examples=40)
+def test_one_span_over_each_whole_clip_equals_no_spans_to_the_bit(choices, window, convolution, lengths):
+    model = make_model(AudioBranchModel, tiny_config(**(choices | window | convolution)))
+    clips = random_clips(lengths)
+    waveform, mask = pad(clips)
+    spans = [[(0.0, seconds_of(model, clip))] for clip in clips]
+    with torch.no_grad():
+        expected, got = model(waveform, attention_mask=mask), model(waveform, attention_mask=mask, spans=spans)
+        given_as_tensor = model(waveform, attention_mask=mask, spans=torch.tensor(spans))
+    for name in ABOUT_SEGMENTS:
+        assert torch.equal(got[name].squeeze(1), expected[name]), name
+        assert torch.equal(given_as_tensor[name], got[name]), name
+
+
+@given(architectures, windows, lengths, st.data())
+@settings(max_examples=40)
+def test_a_span_is_embedded_the_same_alone_with_others_and_in_any_batch(choices, window, lengths, data):
+    model = make_model(AudioBranchModel, tiny_config(**(choices | window)))
+    clips = random_clips(lengths)
+    waveform, mask = pad(clips)
+    spans = [draw_spans(data, seconds_of(model, clip)) for clip in clips]
+    with torch.no_grad():
+        together = model(waveform, attention_mask=mask, spans=spans)
+        most = max(map(len, spans))
+        assert together.segment_features.shape == (len(clips), most, model.config.num_segments, 12)
+        for index, clip in enumerate(clips):
+            assert together.segment_mask[index, len(spans[index]) :].sum() == 0
+            assert not together.segment_features[index, len(spans[index]) :].any()
+            for number, span in enumerate(spans[index]):
+                alone = model(clip[None], spans=[[span]])
+                assert together.segment_mask[index, number].all()
+                for name in ABOUT_SEGMENTS:
+                    expected = alone[name][0, 0]
+                    torch.testing.assert_close(together[name][index, number], expected, atol=1e-5, rtol=0, msg=name)
+
+
+@given(architectures, lengths, st.floats(0.05, 0.9), st.floats(0.05, 0.5))
+@settings(max_examples=20)
+def test_windows_of_encode_are_the_spans_that_slide(choices, lengths, window, hop):
+    model = make_model(AudioBranchModel, tiny_config(**choices))
+    clips = random_clips(lengths)
+    sliding = SlidingWindows(window, hop)
+    spans = [sliding.of(seconds_of(model, clip)) for clip in clips]
+    got = model.encode(clips, sampling_rate=16000, window_seconds=window, hop_seconds=hop, batch_size=2)
+    expected = model.encode(clips, sampling_rate=16000, spans=spans, batch_size=1)
+    for name in ABOUT_SEGMENTS:
+        torch.testing.assert_close(got[name], expected[name], atol=1e-5, rtol=0, msg=name)
+    single = model.encode(clips[0], sampling_rate=16000, spans=spans[0])
+    assert single.segment_features.shape == (len(spans[0]), model.config.num_segments, 12)
+    torch.testing.assert_close(single.pooler_output, got.pooler_output[0, : len(spans[0])], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_spans_of_other_encoders_tile_their_clips(name):
+    model = make(name)
+    clip = random_clips([16000])[0]
+    extractor = AudioBranchFeatureExtractor.from_model(model)
+    inputs = extractor(clip, sampling_rate=16000, return_tensors="pt")
+    with torch.no_grad():
+        whole = model(**inputs)
+        end = whole.segment_times[0, -1, 1].item()
+        spans = model(**inputs, spans=[[(0.0, end), (0.0, end / 2), (end / 2, end)]])
+    torch.testing.assert_close(spans.segment_features[0, 0], whole.segment_features[0], atol=1e-5, rtol=0)
+    assert spans.segment_features.isfinite().all() and spans.segment_mask.all()
+    assert spans.segment_times[0, 1, -1, 1] == spans.segment_times[0, 2, 0, 0]
+
+
+def test_gradients_flow_through_spans():
+    model = make_model(AudioBranchModel, tiny_config()).train()
+    waveform, mask = pad(random_clips([9000, 16000]))
+    output = model(waveform, attention_mask=mask, spans=[[(0.1, 0.3)], [(0.0, 0.5), (0.4, 0.9)]])
+    output.segment_features.sin().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert model.encoder.layers[0].self_attn.qkv_proj.weight.grad.any()
+
+
+def test_a_wrong_span_is_named_by_the_clip_of_the_call():
+    model = make_model(AudioBranchModel, tiny_config())
+    clips = random_clips([16000, 4000, 9000])
+    with pytest.raises(ValueError, match=r"Span 0 is from 0 to 2 s.*0 to 1 s \(of clip 0\)"):
+        model.encode(clips, sampling_rate=16000, spans=[[(0, 2)], [(0, 0.1)], [(0, 0.1)]], batch_size=2)
