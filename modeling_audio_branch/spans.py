@@ -14,6 +14,7 @@ from .masks import length_mask, to_device
 
 FRAMES_AT_ONCE = 2**15  # encoder frames of spans that are pooled at a time without gradients, to save memory
 ROUNDING = 1e-4  # of a frame, or of a hop
+AT_END = 1e-3  # seconds before the end of a clip, where a span has its last frame too
 SLACK = 0.02  # seconds that a span may end after its clip, whose length is counted in whole log-mel frames
 
 
@@ -133,7 +134,7 @@ def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], 
             checked[-1].append((start, end))
             length = frame_seconds or seconds / max(1, count)
             first = max(0, min(math.floor(start / length + ROUNDING), count - 1))
-            stop = count if end == seconds else max(math.ceil(end / length - ROUNDING), first + 1)
+            stop = count if end > seconds - AT_END else max(math.ceil(end / length - ROUNDING), first + 1)
             frames.append((clip, first, min(stop, count)))
     are_clips = frames == [(clip, 0, count) for clip, count in enumerate(num_frames)]
     return Spans(checked, frames, are_clips)
