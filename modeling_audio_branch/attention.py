@@ -80,8 +80,7 @@ class ConformerAttention(nn.Module):
         relative_key, position_query = None, query
         if self.position_embedding == "relative":
             relative_key, position_query = self._relative_key(position_embeddings), query + self.bias_v
-            keeps_query = query.requires_grad or is_tracing() or has_global
-            query = query + self.bias_u if keeps_query else query.add_(self.bias_u)
+            query = query + self.bias_u
         elif self.position_embedding == "rotary":
             query, key = apply_rotary(qkv[:, :, :2], *position_embeddings).unbind(2)
         states = [query, key, value, position_query, *(global_qkv.unbind(2) if has_global else ())]

@@ -7,7 +7,6 @@ B batch, T frames, D features of a frame, C channels, M mel bins.
 import copyreg
 import statistics
 import time
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -58,7 +57,7 @@ class PrepackedLinear(nn.Linear):
         return super()._apply(fn, recurse)
 
     def __reduce_ex__(self, protocol):
-        """Copies and pickles are plain linear layers, since oneDNN's blocks can't be copied."""
+        """Copies are plain linear layers, since oneDNN's blocks can't be copied."""
         state = {name: value for name, value in self.__dict__.items() if name not in ("packed", "packed_from")}
         return copyreg.__newobj__, (nn.Linear,), state
 
@@ -105,18 +104,13 @@ def prepacking_gain(in_features: int, out_features: int, num_frames: int = 38, s
     return statistics.median(times[plain]) / statistics.median(times[packed])
 
 
-@contextmanager
-def full_precision(states: torch.Tensor):
-    """Convolutions of float32 on a GPU without TF32, cuDNN's default, which rounds to 10 bits (1e-3)."""
-    if states.device.type != "cuda" or states.dtype != torch.float32 or is_tracing():
-        yield
-        return
-    before = torch.backends.cudnn.conv.fp32_precision
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.conv.fp32_precision = before
+def avoids_tf32(states: torch.Tensor) -> bool:
+    """Whether cuDNN would convolve these states in TF32, its default, which rounds to 10 bits (1e-3).
+
+    Convolutions then go another way: as a product of matrices, exact unless the user allows TF32 there too; or, if they
+    are depthwise, with channels first, for which PyTorch has a kernel of its own.
+    """
+    return states.device.type == "cuda" and states.dtype == torch.float32
 
 
 class DepthwiseConv(nn.Conv1d):
@@ -128,8 +122,9 @@ class DepthwiseConv(nn.Conv1d):
         weight = self.weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
         if before != after:
             image, before = F.pad(image, (before, after)), 0
-        with full_precision(image):
-            image = F.conv2d(image, weight, self.bias, padding=(0, before), groups=self.groups)
+        if avoids_tf32(image):
+            image, weight = image.contiguous(), weight.contiguous()
+        image = F.conv2d(image, weight, self.bias, padding=(0, before), groups=self.groups)
         return image.squeeze(2).transpose(1, 2)
 
 
@@ -141,8 +136,19 @@ class ChannelsLastConv(nn.Conv2d):
         weight = self.weight.contiguous(memory_format=torch.channels_last)
         if self.kernel_size == (1, 1):
             return F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        with full_precision(hidden_states):
-            return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
+        if avoids_tf32(hidden_states) and self.groups == 1:
+            return self._as_product(hidden_states)
+        if avoids_tf32(hidden_states):
+            hidden_states, weight = hidden_states.contiguous(), self.weight
+        return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
+
+    def _as_product(self, hidden_states):
+        """The same as one product of the kernel with all patches of the image."""
+        before, (height, width), (down, right) = self.padding, self.kernel_size, self.stride
+        padded = F.pad(hidden_states, (before[1], before[1], before[0], before[0]))
+        patches = padded.unfold(2, height, down).unfold(3, width, right)  # (B, C, T', M', height, width)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
+        return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):

@@ -6,6 +6,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 
@@ -68,7 +69,11 @@ def checked_mask(
     if attention_mask is not None:
         attention_mask = attention_mask.bool()
     if is_tracing():
-        return torch.ones(shape, dtype=torch.bool, device=device) if attention_mask is None else attention_mask, None
+        if attention_mask is None and lengths is not None:
+            attention_mask = length_mask(torch.tensor(_checked_lengths(lengths, shape), device=device), shape[1])
+        elif attention_mask is None:
+            attention_mask = torch.ones(shape, dtype=torch.bool, device=device)
+        return attention_mask, None
     if lengths is not None:
         lengths = _checked_lengths(lengths, shape)
         if attention_mask is None:
@@ -84,10 +89,13 @@ def checked_mask(
 
 
 def _checked_lengths(lengths, shape):
-    lengths = lengths.tolist() if isinstance(lengths, torch.Tensor) else list(lengths)
-    if len(lengths) != shape[0] or not all(isinstance(each, int) and 0 <= each <= shape[1] for each in lengths):
+    if isinstance(lengths, (torch.Tensor, np.ndarray)):
+        lengths = lengths.tolist()
+    numbers = list(lengths) if isinstance(lengths, (list, tuple)) else []
+    whole = all(isinstance(each, (int, np.integer)) and not isinstance(each, bool) for each in numbers)
+    if not whole or len(numbers) != shape[0] or not all(0 <= each <= shape[1] for each in numbers):
         raise ValueError(
             f"lengths={lengths!s:.100} was given; give {shape[0]} whole numbers from 0 to {shape[1]}: the valid "
             f"samples of raw audio, or frames of features, of each clip."
         )
-    return lengths
+    return [int(each) for each in numbers]

@@ -247,7 +247,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         )
 
     def _segments(self, hidden_states, frame_mask, seconds, spans):
-        """What the output says about segments, and the weights of the pooling (None for spans)."""
+        """What the output says about segments, and the weights of the pooling (None for parts of clips)."""
         num_segments, found, weights = self.config.num_segments, None, None
         if spans is not None:
             frame_seconds = self.front_end.seconds_per_frame * self.config.subsampling_factor
@@ -262,7 +262,8 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         times = times_of_segments(*borders, num_segments)
         features = self.projection(segments)  # (B or M, S, feature_dim)
         if found is not None:  # (B, N, S, .)
-            (features, mask), (times, _) = (found.by_clip(each) for each in (features, times))
+            valid = found.are_valid(features.device)
+            features, times, mask = (found.by_clip(each) for each in (features, times, valid))
             mask = mask.unsqueeze(-1).expand(-1, -1, num_segments)
         features = features * mask.unsqueeze(-1)
         outputs = {"segment_features": features, "segment_mask": mask.int(), "segment_times": times}
@@ -300,8 +301,9 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             hop_seconds: From one window to the next; by default a quarter of a window.
 
         Returns:
-            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask` and `pooler_output`, on the CPU,
-            in the order of the input; without the first axis if a single clip was given. With `skip`, also `errors`.
+            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask`, `pooler_output` and
+            `sequence_embedding`, on the CPU, in the order of the input; without the first axis if a single clip was
+            given. With `skip`, also `errors`.
             With spans or windows, the axis N of the spans comes before that of the segments.
 
         Raises:
@@ -368,7 +370,7 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
         )
 
     def encode(self, audio: Any, sampling_rate: int | None = None, **kwargs) -> AudioBranchOutput:
-        """As [`AudioBranchModel.encode`], with `logits` and `probabilities` (clips, num_labels) for each clip.
+        """As [`AudioBranchModel.encode`], with `logits` and `probabilities` (clips, num_labels) for each clip or span.
 
         They are NaN for a clip that was skipped. A regressor gives no probabilities.
         """
@@ -378,8 +380,9 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
             logits = self.classifier(pooled).float().cpu()
         if output.pooler_output.ndim == 1:
             logits = logits[0]
+        has_spans = kwargs.get("spans") is not None or kwargs.get("window_seconds") is not None
         for index in output.errors or ():
-            logits[index if logits.ndim == 2 else ...] = torch.nan
+            logits[index if logits.ndim == 2 + has_spans else ...] = torch.nan
         probabilities = None
         if self.config.problem_type == "multi_label_classification":
             probabilities = logits.sigmoid()

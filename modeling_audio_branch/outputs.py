@@ -10,6 +10,9 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
 
+MIN_LENGTH = 1e-4  # of a segment; the gradient of one of zeros is the inverse, which float16 must hold
+
+
 @dataclass
 class AudioBranchOutput(ModelOutput):
     """Output of [`AudioBranchModel`].
@@ -53,7 +56,8 @@ class AudioBranchOutput(ModelOutput):
 
 def sequence_embedding(segment_features: torch.Tensor) -> torch.Tensor:
     """Segments (..., S, feature_dim) to one vector (..., S * feature_dim); zero for segments of zeros."""
-    return F.normalize(segment_features, dim=-1).flatten(-2) * segment_features.shape[-2] ** -0.5
+    directions = F.normalize(segment_features, dim=-1, eps=MIN_LENGTH)
+    return directions.flatten(-2) * segment_features.shape[-2] ** -0.5
 
 
 def times_of_segments(start: torch.Tensor, end: torch.Tensor, num_segments: int) -> torch.Tensor:

@@ -7,14 +7,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from numbers import Real
 
 import torch
 
 from .masks import length_mask, to_device
 
 FRAMES_AT_ONCE = 2**15  # encoder frames of spans that are pooled at a time without gradients, to save memory
-ROUNDING = 1e-4  # of a frame, or of a hop
+ROUNDING = 1e-6  # seconds that two times may differ by and be the same
+FLOAT32 = 2**-22  # the same as a part of the time, for times in float32
 AT_END = 1e-3  # seconds before the end of a clip, where a span has its last frame too
+MIN_SECONDS = 0.001  # of windows and their hops
 SLACK = 0.02  # seconds that a span may end after its clip, whose length is counted in whole log-mel frames
 
 
@@ -24,6 +27,9 @@ class SpanError(ValueError):
     def __init__(self, clip: int, problem: str):
         super().__init__(f"{problem} (of clip {clip}).")
         self.clip, self.problem = clip, problem
+
+    def __reduce__(self):
+        return SpanError, (self.clip, self.problem)
 
     def of_clip(self, clip: int) -> "SpanError":
         """The same of a clip with another index."""
@@ -44,15 +50,16 @@ class SlidingWindows:
 
     def __post_init__(self):
         for name in ("window_seconds", "hop_seconds"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)!r} was given; give a positive number of seconds.")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real) or not MIN_SECONDS <= value < math.inf:
+                raise ValueError(f"{name}={value!r:.40} was given; give a number of seconds, at least {MIN_SECONDS}.")
 
     def of(self, seconds: float) -> list[tuple[float, float]]:
         """The windows of a clip of this duration."""
         if seconds <= self.window_seconds:
             return [(0.0, seconds)] if seconds > 0 else []
         last = seconds - self.window_seconds
-        starts = [index * self.hop_seconds for index in range(math.ceil(last / self.hop_seconds - ROUNDING))]
+        starts = [index * self.hop_seconds for index in range(math.ceil((last - ROUNDING) / self.hop_seconds))]
         return [(start, start + self.window_seconds) for start in [*starts, last]]
 
 
@@ -75,14 +82,18 @@ class Spans:
         pairs = [pair for pairs in self.seconds for pair in pairs]
         return torch.tensor(pairs, dtype=torch.float32).view(-1, 2).to(device).unbind(-1)
 
-    def by_clip(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each span has, (M, ...), to (B, N, ...), zero where a clip has fewer spans, and the mask (B, N)."""
+    def are_valid(self, device: torch.device) -> torch.Tensor:
+        """Whether each span has a frame, (M,): all have, but those of clips that are too short for one."""
+        return to_device([int(first < stop) for _, first, stop in self.frames], device).bool()
+
+    def by_clip(self, values: torch.Tensor) -> torch.Tensor:
+        """What each span has, (M, ...), to (B, N, ...), zero where a clip has fewer spans."""
         counts = [len(pairs) for pairs in self.seconds]
-        mask = length_mask(to_device(counts, values.device), longest := max(counts, default=0))
+        longest = max(counts, default=0)
         places = [clip * longest + index for clip, count in enumerate(counts) for index in range(count)]
         padded = values.new_zeros(len(counts) * longest, *values.shape[1:])
         padded = padded.index_copy(0, to_device(places, values.device), values)
-        return padded.view(len(counts), longest, *values.shape[1:]), mask
+        return padded.view(len(counts), longest, *values.shape[1:])
 
 
 def spans_of_clips(spans, window_seconds, hop_seconds, num_clips: int, is_batch: bool):
@@ -94,12 +105,14 @@ def spans_of_clips(spans, window_seconds, hop_seconds, num_clips: int, is_batch:
     if window_seconds is not None:
         if spans is not None:
             raise ValueError("spans and window_seconds were given; give one of them.")
-        return SlidingWindows(window_seconds, window_seconds / 4 if hop_seconds is None else hop_seconds)
+        if hop_seconds is None and isinstance(window_seconds, Real):
+            hop_seconds = max(MIN_SECONDS, window_seconds / 4)
+        return SlidingWindows(window_seconds, hop_seconds)
     if hop_seconds is not None:
         raise ValueError("hop_seconds was given without window_seconds; give both.")
     if spans is None:
         return None
-    spans = list(spans) if is_batch else [spans]
+    spans = _entries(spans) if is_batch else [spans]
     if len(spans) != num_clips:
         raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {num_clips}.")
     return spans
@@ -119,6 +132,7 @@ def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], 
     """
     if isinstance(spans, SlidingWindows):
         spans = [spans.of(seconds) for seconds in clip_seconds]
+    spans = _entries(spans)
     if len(spans) != len(clip_seconds):
         raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {len(clip_seconds)}.")
     checked, frames = [], []
@@ -133,17 +147,26 @@ def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], 
                 raise SpanError(clip, f"{problem} the clip's 0 to {seconds:g} s")
             checked[-1].append((start, end))
             length = frame_seconds or seconds / max(1, count)
-            first = max(0, min(math.floor(start / length + ROUNDING), count - 1))
-            stop = count if end > seconds - AT_END else max(math.ceil(end / length - ROUNDING), first + 1)
+            rounding = (ROUNDING + FLOAT32 * end) / length
+            first = max(0, min(math.floor(start / length + rounding), count - 1))
+            stop = count if end > seconds - AT_END else max(math.ceil(end / length - rounding), first + 1)
             frames.append((clip, first, min(stop, count)))
     are_clips = frames == [(clip, 0, count) for clip, count in enumerate(num_frames)]
     return Spans(checked, frames, are_clips)
 
 
+def _entries(spans):
+    try:
+        return list(spans)
+    except TypeError as error:
+        kind = type(spans).__name__
+        raise ValueError(f"spans is a {kind}; give pairs of start and end in seconds for each clip.") from error
+
+
 def _pairs(rows, clip):
     try:
         rows = torch.as_tensor(rows, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise SpanError(clip, "The spans are no numbers; give pairs of start and end in seconds") from error
     if not rows.numel():
         return []

@@ -30,6 +30,16 @@ def test_the_compiled_model_equals_the_eager_one(position_embedding, attention_w
                 torch.testing.assert_close(got[name], value, atol=1e-5, rtol=0, msg=name)
 
 
+def test_lengths_in_place_of_a_mask_count_while_tracing_too():
+    model = make_model(AudioBranchModel, tiny_config(num_layers=1))
+    waveform, mask = pad(random_clips([9000, 16000]))
+    torch._dynamo.reset()
+    with torch.no_grad():
+        got = torch.compile(copy.deepcopy(model), backend="eager")(waveform, lengths=[9000, 16000])
+        expected = model(waveform, attention_mask=mask)
+    torch.testing.assert_close(got.segment_features, expected.segment_features, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     "choices",
     [

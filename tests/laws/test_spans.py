@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from helpers.encoders import ENCODERS, make
 from helpers.models import make_model, pad, random_clips, tiny_config
 from helpers.strategies import architectures, convolutions, lengths, windows
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.spans import SlidingWindows
 
 ABOUT_SEGMENTS = ("segment_features", "segment_times", "segment_mask", "pooler_output", "sequence_embedding")
@@ -102,6 +102,40 @@ def test_gradients_flow_through_spans():
     output.segment_features.sin().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
     assert model.encoder.layers[0].self_attn.qkv_proj.weight.grad.any()
+
+
+def test_a_classifier_judges_each_span_and_a_skipped_clip_has_nan_alone():
+    model = make_model(AudioBranchForAudioClassification, tiny_config(num_labels=3))
+    clips = [random_clips([16000])[0], "missing.wav", random_clips([9000])[0]]
+    spans = [[(0.0, 0.5), (0.2, 1.0)], [], [(0.1, 0.4)]]
+    output = model.encode(clips, sampling_rate=16000, spans=spans, on_error="skip")
+    assert output.logits.shape == output.probabilities.shape == (3, 2, 3)
+    assert output.logits[1].isnan().all() and output.logits[[0, 2]].isfinite().all()
+    alone = model.encode(clips[0], sampling_rate=16000, spans=spans[0])
+    torch.testing.assert_close(alone.logits, output.logits[0], atol=1e-5, rtol=0)
+    windows = model.encode(clips[0], sampling_rate=16000, window_seconds=0.5)
+    assert windows.logits.shape == (5, 3)
+    skipped = model.encode("missing.wav", sampling_rate=16000, window_seconds=0.5, on_error="skip")
+    assert skipped.logits.shape == (0, 3) and list(skipped.errors) == [0]
+
+
+def test_the_times_of_windows_are_their_spans():
+    """Though they are in float32, which is coarse in long recordings."""
+    model = make_model(AudioBranchModel, tiny_config(num_layers=1))
+    clip = random_clips([40 * 16000])[0]
+    windows = model.encode(clip, sampling_rate=16000, window_seconds=2.0, hop_seconds=0.05)
+    times = torch.stack([windows.segment_times[:, 0, 0], windows.segment_times[:, -1, 1]], dim=-1)
+    again = model.encode(clip, sampling_rate=16000, spans=times)
+    torch.testing.assert_close(again.segment_features, windows.segment_features, atol=1e-5, rtol=0)
+
+
+def test_a_span_of_a_clip_that_is_too_short_for_an_encoder_frame_is_not_valid():
+    model = make("wav2vec2")
+    waveform = random_clips([16000])[0].expand(2, -1)
+    with torch.no_grad():
+        output = model(input_values=waveform, lengths=[100, 16000], spans=[[(0.0, 0.00625)], [(0.0, 0.5)]])
+    assert output.segment_mask.sum(-1).flatten().tolist() == [0, model.config.num_segments]
+    assert not output.segment_features[0].any() and output.segment_features[1].any()
 
 
 def test_a_wrong_span_is_named_by_the_clip_of_the_call():

@@ -1,11 +1,12 @@
 """Batch statistics see valid frames only, and convolutions on a GPU are those of float32."""
 
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.pretended_cuda import to_device
-from modeling_audio_branch.layers import MaskedBatchNorm, full_precision
+from modeling_audio_branch import layers
+from modeling_audio_branch.layers import ChannelsLastConv, DepthwiseConv, MaskedBatchNorm, avoids_tf32
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=4), st.booleans())
@@ -24,12 +25,25 @@ def test_batch_statistics_never_see_padding(lengths, training):
         torch.testing.assert_close(getattr(norm, name), expected, atol=1e-5, rtol=1e-5, msg=name)
 
 
-def test_convolutions_of_float32_on_a_gpu_run_without_tf32_and_leave_the_setting_as_it_was():
-    cudnn = torch.backends.cudnn.conv
-    assert cudnn.fp32_precision == "tf32"
-    with full_precision(to_device(torch.zeros(1))):
-        assert cudnn.fp32_precision == "ieee"
-    assert cudnn.fp32_precision == "tf32"
-    for other in (torch.zeros(1), to_device(torch.zeros(1, dtype=torch.float16))):
-        with full_precision(other):
-            assert cudnn.fp32_precision == "tf32"
+@given(
+    st.sampled_from([(1, 4, 1), (3, 4, 1), (4, 4, 4)]),
+    st.sampled_from([0, 1]),
+    st.integers(3, 9),
+    st.integers(3, 9),
+    st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_convolution_that_avoids_tf32_equals_cudnns(monkeypatch, channels, padding, height, width, bias):
+    given_channels, made, groups = channels
+    convolution = ChannelsLastConv(given_channels, made, 3, stride=2, padding=padding, groups=groups, bias=bias)
+    depthwise = DepthwiseConv(made, made, 3, groups=made, bias=bias)
+    image, states = torch.randn(2, given_channels, height, width), torch.randn(2, height, made)
+    expected = convolution(image), depthwise(states, 2, 0)
+    monkeypatch.setattr(layers, "avoids_tf32", lambda states: True)
+    for got, value in zip((convolution(image), depthwise(states, 2, 0)), expected, strict=True):
+        torch.testing.assert_close(got, value, atol=1e-5, rtol=0)
+
+
+def test_tf32_is_avoided_in_float32_on_a_gpu_alone():
+    assert avoids_tf32(to_device(torch.zeros(1)))
+    assert not avoids_tf32(to_device(torch.zeros(1, dtype=torch.float16))) and not avoids_tf32(torch.zeros(1))

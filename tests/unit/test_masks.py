@@ -1,5 +1,6 @@
 """Masks: lengths to booleans, and the refusals of masks that users pass."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -41,11 +42,12 @@ def test_a_mask_of_another_shape_or_with_padding_on_the_left_is_refused():
 
 def test_lengths_take_the_place_of_a_mask_and_must_agree_with_it():
     _, mask = pad(random_clips([3, 5]))
-    for lengths in ([3, 5], (3, 5), torch.tensor([3, 5])):
+    for lengths in ([3, 5], (3, 5), torch.tensor([3, 5]), np.array([3, 5]), [np.int64(3), 5]):
         for given_mask in (mask, None):
             checked, found = checked_mask(given_mask, (2, 5), CPU, lengths)
             assert torch.equal(checked, mask.bool()) and found == [3, 5]
-    for wrong in ([3], [3, 6], [-1, 5], [3.0, 5]):
+    wrong_types = [5, torch.tensor(5), {3: 0, 5: 1}, [True, True], torch.tensor([True, True])]
+    for wrong in ([3], [3, 6], [-1, 5], [3.0, 5], *wrong_types):
         with pytest.raises(ValueError, match="give 2 whole numbers from 0 to 5"):
             checked_mask(None, (2, 5), CPU, wrong)
     with pytest.raises(ValueError, match=r"lengths=\[3, 4\] differ from the attention_mask's \[3, 5\]"):

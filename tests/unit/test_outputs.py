@@ -1,5 +1,6 @@
 """What follows from the segments."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,16 @@ def test_the_product_of_two_sequence_embeddings_is_the_mean_cosine_of_their_segm
     product = sequence_embedding(first) @ sequence_embedding(second)
     torch.testing.assert_close(product, cosine, atol=1e-6, rtol=0)
     assert not sequence_embedding(torch.zeros(segments, size)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_segments_of_zeros_give_zeros_and_finite_gradients_in_every_dtype(dtype):
+    features = torch.zeros(2, 3, 4, dtype=dtype)
+    features[0] = 1
+    features.requires_grad_()
+    embedding = sequence_embedding(features)
+    embedding.sum().backward()
+    assert embedding.dtype == dtype and not embedding[1].any() and features.grad.isfinite().all()
 
 
 @given(st.floats(0, 9), st.floats(0.1, 9), st.integers(1, 8))

@@ -1,6 +1,7 @@
 """Spans: from seconds to frames, their pooling, and what is refused in one sentence."""
 
 import math
+import pickle
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from helpers.models import make_model, tiny_config
 from helpers.strategies import POOLINGS
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.spans import SlidingWindows, find_spans, pool_spans, spans_of_clips
+from modeling_audio_branch.spans import SlidingWindows, SpanError, find_spans, pool_spans, spans_of_clips
 
 frame_spans = st.lists(
     st.tuples(st.integers(0, 1), st.integers(0, 39), st.integers(1, 40)).filter(lambda s: s[1] < s[2]),
@@ -97,6 +98,8 @@ def test_a_span_has_the_frames_that_it_touches(count, frame_seconds, data):
         ([[(0.0, 0.5, 0.7)], []], r"The spans have the shape \(1, 3\); give pairs of start and end"),
         ([[0.0, 0.5], []], r"have the shape \(2,\)"),
         ([["a"], []], "The spans are no numbers; give pairs"),
+        ([[(0, 10**400)], []], "The spans are no numbers; give pairs"),
+        (5, "spans is a int; give pairs of start and end in seconds for each clip"),
         ([[(0.0, 0.5)]], "spans has an entry for 1 clips; give one for each of the 2"),
     ],
 )
@@ -123,6 +126,19 @@ def test_windows_slide_from_the_start_to_the_very_end(seconds, window, hop):
     find_spans([spans], [seconds], [1000], None)
 
 
+def test_spans_in_float32_have_the_frames_of_those_in_float64():
+    for index in range(4000):
+        span = (0.08 * index, 0.08 * (index + 20))
+        arguments = ([500.0], [6250], 0.08)
+        assert find_spans(torch.tensor([[span]]), *arguments).frames == find_spans([[span]], *arguments).frames
+        assert find_spans([[span]], *arguments).frames == [(0, index, index + 20)]
+
+
+def test_the_error_of_a_span_survives_its_way_from_another_process():
+    error = pickle.loads(pickle.dumps(SpanError(3, "Span 0 is wrong")))
+    assert str(error) == "Span 0 is wrong (of clip 3)." and error.clip == 3
+
+
 def test_arguments_that_exclude_each_other_are_refused():
     assert spans_of_clips(None, None, None, 2, True) is None
     assert spans_of_clips([(0, 1)], None, None, 1, False) == [[(0, 1)]]
@@ -131,8 +147,13 @@ def test_arguments_that_exclude_each_other_are_refused():
         ((((0, 1),),), 2.0, None): "spans and window_seconds were given; give one of them",
         (None, None, 1.0): "hop_seconds was given without window_seconds",
         ((((0, 1),),), None, None): "spans has an entry for 1 clips; give one for each of the 2",
-        (None, 0.0, None): "window_seconds=0.0 was given; give a positive number",
-        (None, 1.0, math.nan): "hop_seconds=nan was given; give a positive number",
+        (None, 0.0, None): "window_seconds=0.0 was given; give a number of seconds, at least 0.001",
+        (None, 1.0, math.nan): "hop_seconds=nan was given; give a number of seconds",
+        (None, 1.0, 1e-9): "hop_seconds=1e-09 was given",
+        (None, "2", None): "window_seconds='2' was given",
+        (None, True, None): "window_seconds=True was given",
+        (None, (0.3, 0.2), None): "window_seconds=.0.3, 0.2. was given",
+        (5, None, None): "spans is a int; give pairs",
     }.items():
         with pytest.raises(ValueError, match=sentence):
             spans_of_clips(*arguments, 2, True)
