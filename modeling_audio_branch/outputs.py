@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
-
 MIN_LENGTH = 1e-4  # of a segment; the gradient of one of zeros is the inverse, which float16 must hold
 
 
