@@ -17,6 +17,15 @@ class AnyAudioPipeline:
             audio = clips if is_batch else clips[0]
         return super().__call__(audio, **kwargs)
 
+    def preprocess(self, audio, sampling_rate=None):
+        return self.feature_extractor([audio], sampling_rate=sampling_rate, return_tensors="pt", return_lengths=True)
+
+    def _forward(self, inputs):
+        inputs = dict(inputs)
+        lengths = inputs.pop("lengths")  # of one clip, or, where clips were batched, a list of such lists
+        lengths = [length for each in lengths for length in (each if isinstance(each, list) else [each])]
+        return self.model(**inputs, lengths=lengths)
+
 
 class AudioSegmentEmbeddingPipeline(AnyAudioPipeline, Pipeline):
     """`pipeline("audio-segment-embedding", model=repo, trust_remote_code=True)(clip)`.
@@ -34,12 +43,6 @@ class AudioSegmentEmbeddingPipeline(AnyAudioPipeline, Pipeline):
         preprocess = {} if sampling_rate is None else {"sampling_rate": sampling_rate}
         postprocess = {} if return_tensors is None else {"return_tensors": return_tensors}
         return preprocess, {}, postprocess
-
-    def preprocess(self, audio, sampling_rate=None):
-        return self.feature_extractor([audio], sampling_rate=sampling_rate, return_tensors="pt")
-
-    def _forward(self, inputs):
-        return self.model(**inputs)
 
     def postprocess(self, output, return_tensors=False):
         names = ("segment_features", "segment_times", "segment_mask", "pooler_output")
@@ -63,6 +66,3 @@ class AudioBranchClassificationPipeline(AnyAudioPipeline, AudioClassificationPip
         if sampling_rate is not None:
             preprocess["sampling_rate"] = sampling_rate
         return preprocess, forward, postprocess
-
-    def preprocess(self, audio, sampling_rate=None):
-        return self.feature_extractor([audio], sampling_rate=sampling_rate, return_tensors="pt")

@@ -51,7 +51,7 @@ lengths = st.lists(st.integers(0, 12000), min_size=1, max_size=5)
 
 @given(architectures, windows, convolutions, lengths)
 @example({"position_embedding": "relative"}, {"attention_window": 1}, {}, [9000] * 3)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_host_never_waits_for_the_device_in_any_configuration(choices, window, convolution, lengths):
     model = move(make_model(AudioBranchModel, tiny_config(**(choices | window | convolution))))
 

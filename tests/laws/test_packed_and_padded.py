@@ -26,7 +26,7 @@ equal_lengths = st.tuples(st.integers(0, 9000), st.integers(1, 3)).map(lambda dr
 )
 @example({}, {"attention_window": [7, 2], "attention_chunked": True}, {}, [9000, 4000], 5, 0, 1)  # chunks across blocks
 @example({"position_embedding": "relative"}, {"attention_window": 3}, {}, [9000, 9000, 8000], 5, 1000, 100)
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_packed_frames_equal_padded_ones_in_outputs_gradients_and_statistics(
     monkeypatch, choices, window, convolution, lengths, block, worth, at_once
 ):

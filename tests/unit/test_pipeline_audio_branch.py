@@ -46,6 +46,17 @@ def test_the_embedding_pipeline_equals_the_model_for_every_form_of_audio(checkpo
     torch.testing.assert_close(single, expected.segment_features[0], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("task", ["audio-segment-embedding", "audio-classification"])
+def test_a_pipeline_knows_the_lengths_so_that_no_gpu_is_asked(checkpoints, batch_size, task, monkeypatch):
+    checkpoint = checkpoints[task == "audio-classification"]
+    run = pipeline(task, model=checkpoint, trust_remote_code=True, batch_size=batch_size)
+    forward, lengths = run.model.forward, []
+    monkeypatch.setattr(run.model, "forward", lambda **kwargs: lengths.append(kwargs["lengths"]) or forward(**kwargs))
+    list(run([clip.numpy() for clip in random_clips([4000, 9000, 5000])], sampling_rate=RATE))
+    assert lengths == ([[25], [56], [31]] if batch_size == 1 else [[25, 56], [31]])
+
+
 def test_the_feature_extraction_pipeline_gives_segment_features(checkpoints):
     extract = pipeline("feature-extraction", model=checkpoints[0], trust_remote_code=True)
     clip = random_clips([4000])[0].numpy()
