@@ -193,7 +193,7 @@ def pool_spans(pooling, hidden_states: torch.Tensor, frames: list[tuple[int, int
     pooled = []
     for group in _groups(order, frames):
         clips, firsts, stops = to_device([list(each) for each in zip(*(frames[i] for i in group), strict=True)], device)
-        longest = max(frames[i][2] - frames[i][1] for i in group)
+        longest = max(1, max(frames[i][2] - frames[i][1] for i in group))  # 0 for clips without a frame
         mask = length_mask(stops - firsts, longest)  # (m, longest)
         indices = (clips * num_frames + firsts)[:, None] + torch.arange(longest, device=device)
         inside = flat[indices.clamp(max=len(flat) - 1)].where(mask.unsqueeze(-1), 0.0)  # (m, longest, D)

@@ -53,6 +53,13 @@ def test_frames_outside_of_every_span_enter_neither_the_segments_nor_the_gradien
 
 
 @pytest.mark.parametrize("pooling_type", POOLINGS)
+def test_a_span_without_a_frame_gives_finite_segments_without_a_meaning(pooling_type):
+    spans = [(0, 0, 0), (1, 3, 9)]
+    segments = pool_spans(pooling_of(pooling_type), torch.randn(2, 40, 16), spans)
+    assert segments.shape[0] == 2 and segments.isfinite().all()
+
+
+@pytest.mark.parametrize("pooling_type", POOLINGS)
 def test_pooling_spans_takes_memory_for_the_frames_inside_them_not_for_the_recording(pooling_type):
     pooling, largest = pooling_of(pooling_type), {}
 
