@@ -1,7 +1,7 @@
 """Everything that a GPU shows, in one command: speed, memory, exactness and a training step, ours and the peers'.
 
     python -m benchmarks.gpu                      # on a GPU: some minutes; writes outputs/gpu.json and prints tables
-    python -m benchmarks.gpu --peer nemo          # in an environment with NeMo
+                                                  # compares with NeMo too, where it is installed
     python -m benchmarks.gpu --device cpu --layers 1 --no-compiled --repeats 1   # what the tests run, on fewer inputs
 
 - speed: runs alternate with the peer's of the same weights and precision; read the ratio and its quartiles. `captured`
@@ -15,9 +15,11 @@
 
 import copy
 import functools
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import typer
@@ -43,6 +45,7 @@ INPUTS = ENCODER_INPUTS | {"64 clips of 1 to 15 s": mixed_seconds(64)}
 @dataclass
 class Row:
     model: str
+    peer: str | None
     input: str
     precision: str
     variant: str
@@ -56,6 +59,7 @@ class Row:
 
 @dataclass
 class TrainingRow:
+    peer: str
     input: str
     speed: Speed
     peak_megabytes: float | None
@@ -130,7 +134,7 @@ def exactness(encoder, frames, mask, states) -> float | None:
 
 
 @torch.no_grad()
-def measure(name, input_name, model, peer, seconds, precision, settings) -> Iterator[Row]:
+def measure(name, peer_name, input_name, model, peer, seconds, precision, settings) -> Iterator[Row]:
     """The rows of one input in one precision."""
     device, repeats, compiled = settings
     frames, mask = batch_of_features(seconds, device, model.config.n_mels, getattr(peer, "frames_per_second", 100))
@@ -144,6 +148,7 @@ def measure(name, input_name, model, peer, seconds, precision, settings) -> Iter
         speed = compare(run, run_peer or run, repeats)
         yield Row(
             model=name,
+            peer=peer_name,
             input=input_name,
             precision=precision,
             variant=variant,
@@ -156,13 +161,13 @@ def measure(name, input_name, model, peer, seconds, precision, settings) -> Iter
         )
 
 
-def measure_training(name, model, peer, seconds, settings) -> TrainingRow:
+def measure_training(peer_name, name, model, peer, seconds, settings) -> TrainingRow:
     """A step of forward, backward and AdamW in float32."""
     device, repeats, _ = settings
     frames, mask = batch_of_features(seconds, device, peer.bins, peer.frames_per_second)
     ours, theirs = (make_step(encoder, frames, mask) for encoder in (model.encoder, peer))
     speed = compare(ours, theirs, repeats)
-    return TrainingRow(name, speed, peak_megabytes(ours, device), peak_megabytes(theirs, device))
+    return TrainingRow(peer_name, name, speed, peak_megabytes(ours, device), peak_megabytes(theirs, device))
 
 
 def megabytes(number: float | None) -> str:
@@ -171,6 +176,7 @@ def megabytes(number: float | None) -> str:
 
 COLUMNS = {
     "model": lambda row: row.model,
+    "peer": lambda row: row.peer or "-",
     "input": lambda row: row.input,
     "precision": lambda row: row.precision,
     "variant": lambda row: row.variant,
@@ -181,14 +187,20 @@ COLUMNS = {
     "exactness": lambda row: "-" if row.exactness is None else f"{row.exactness:.0e}",
 }
 TRAINING_COLUMNS = {
+    "peer": lambda row: row.peer,
     "input": lambda row: row.input,
     **SPEED_COLUMNS,
     "MB": lambda row: f"{megabytes(row.peak_megabytes)}, {megabytes(row.peer_peak_megabytes)}",
 }
 
 
+NAMES = ", ".join(PEERS)
+
+
 def main(
-    peer: str = typer.Option("parakeet", help=f"One of {', '.join(PEERS)}."),
+    peer: Annotated[
+        list[str] | None, typer.Option(help=f"Some of {NAMES}; by default parakeet, and nemo if it is installed.")
+    ] = None,
     device: str = "cuda",
     layers: int = 17,
     repeats: int = 21,
@@ -199,31 +211,25 @@ def main(
     """Measure speed, memory and exactness on a GPU, and a training step."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit(f"--device {device} was given, but torch finds no GPU; give --device cpu to try the program.")
+    peers = peer or ["parakeet"] + ["nemo"] * (importlib.util.find_spec("nemo") is not None)
     settings, rows, training = (device, repeats, compiled), [], []
     chosen = {name: seconds for name, seconds in INPUTS.items() if only in name}
-    lightweight = (
-        AudioBranchModel(AudioBranchConfig.lightweight(num_layers=min(4, layers), dropout=0.0)).eval().to(device)
-    )
-    steps = [(precision, *item) for precision in PRECISIONS for item in chosen.items()]
-    for precision, name, seconds in track(steps, "Measuring", transient=True):
-        model, other = pair(peer, layers, device, attention_window=128 if "window" in name else None)
-        rows += measure("large", name, model, other, seconds, precision, settings)
+    steps = [(other, precision, *item) for other in peers for precision in PRECISIONS for item in chosen.items()]
+    for other, precision, name, seconds in track(steps, "Measuring", transient=True):
+        models = pair(other, layers, device, attention_window=128 if "window" in name else None)
+        rows += measure("large", other, name, *models, seconds, precision, settings)
+    config = AudioBranchConfig.lightweight(num_layers=min(4, layers), dropout=0.0)
+    lightweight = AudioBranchModel(config).eval().to(device)
     for precision in PRECISIONS:
         for name, seconds in LIGHTWEIGHT.items():
-            rows += measure("lightweight", name, lightweight, None, seconds, precision, settings)
-    for name, seconds in chosen.items():
-        if "60 s" not in name:
-            training.append(measure_training(name, *pair(peer, layers, device), seconds, settings))
-    report(f"Encoder on {device}, compared with {peer}", rows, COLUMNS, output, layers=layers, peer=peer)
+            rows += measure("lightweight", None, name, lightweight, None, seconds, precision, settings)
+    for other in peers:
+        for name, seconds in chosen.items():
+            if "60 s" not in name:
+                training.append(measure_training(other, name, *pair(other, layers, device), seconds, settings))
+    report(f"Encoder on {device}", rows, COLUMNS, output, layers=layers)
     written = output.with_stem(f"{output.stem}_training")
-    report(
-        f"Training step on {device}, compared with {peer}",
-        training,
-        TRAINING_COLUMNS,
-        written,
-        layers=layers,
-        peer=peer,
-    )
+    report(f"Training step on {device}", training, TRAINING_COLUMNS, written, layers=layers)
 
 
 if __name__ == "__main__":
