@@ -8,7 +8,7 @@ in the CPU's memory, since shapes may depend on them. Counted are
 - waits: where the host needs a value (`item`, `tolist`, a boolean index), and copies to the device that block;
 - copies: all copies to the device, also those that do not block. A CUDA graph can't be captured with one.
 
-It shows what a model asks for, not how long that takes: no time is measured here. `shared/prototypes` has its ancestor.
+It shows what a model asks for, not how long that takes: no time is measured here.
 """
 
 from collections import Counter

@@ -183,11 +183,6 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
             padded_length += -padded_length % pad_to_multiple_of
         extract = self._log_mel_batch if self._adapter is None else self._adapter_batch
         features, frame_mask, num_frames = extract(waves, padded_length, device)
-        lengths = None
-        if return_lengths:
-            lengths = [len(wave) // self.hop_length for wave in waves]
-            if self._adapter is not None:
-                lengths = frame_mask.sum(-1).tolist()
 
         data = {self.model_input_names[0]: features, "attention_mask": frame_mask.int()}
         if not (self.return_attention_mask if return_attention_mask is None else return_attention_mask):
@@ -204,8 +199,9 @@ class AudioBranchFeatureExtractor(SequenceFeatureExtractor):
         elif return_tensors is None:
             data = {name: list(value) for name, value in data.items()}
         features = BatchFeature(data, tensor_type=return_tensors)
-        if return_lengths:
-            features["lengths"] = lengths
+        if return_lengths:  # the last frame is never valid
+            own = self._adapter is None
+            features["lengths"] = [each - 1 for each in num_frames] if own else frame_mask.sum(-1).tolist()
         return features
 
     def _log_mel_batch(self, waves, padded_length, device):

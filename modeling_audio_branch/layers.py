@@ -133,12 +133,13 @@ class ChannelsLastConv(nn.Conv2d):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(B, C, T, M) to (B, C', T', M')."""
-        weight = self.weight.contiguous(memory_format=torch.channels_last)
         if self.kernel_size == (1, 1):
-            return F.linear(hidden_states.permute(0, 2, 3, 1), weight.flatten(1), self.bias).permute(0, 3, 1, 2)
-        if avoids_tf32(hidden_states) and self.groups == 1:
+            return F.linear(hidden_states.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+        if not avoids_tf32(hidden_states):
+            weight = self.weight.contiguous(memory_format=torch.channels_last)
+        elif self.groups == 1:
             return self._as_product(hidden_states)
-        if avoids_tf32(hidden_states):
+        else:
             hidden_states, weight = hidden_states.contiguous(), self.weight
         return F.conv2d(hidden_states, weight, self.bias, self.stride, self.padding, groups=self.groups)
 
@@ -160,15 +161,15 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def forward(self, hidden_states: torch.Tensor, frame_mask: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T, D) and (B, T), true where valid, to (B, T, D); without a mask all frames are valid."""
         if not self.training:
-            return self._torchs(hidden_states, self.running_mean, self.running_var)
+            return self._batch_norm(hidden_states, self.running_mean, self.running_var)
         # Gradient checkpointing runs the forward pass a second time, inside the backward pass: count it once.
         counts = is_tracing() or torch._C._current_graph_task_id() == -1
-        if frame_mask is None:
+        if frame_mask is None and hidden_states.shape[:2].numel() > 1:
+            self.num_batches_tracked += counts
+            running = (self.running_mean, self.running_var)
+            return self._batch_norm(hidden_states, *(each if counts else each.clone() for each in running))
+        if frame_mask is None:  # one frame, of which torch's takes no variance
             frame_mask = torch.ones_like(hidden_states[..., 0], dtype=torch.bool)
-            if frame_mask.numel() > 1:
-                self.num_batches_tracked += counts
-                running = (self.running_mean, self.running_var)
-                return self._torchs(hidden_states, *(each if counts else each.clone() for each in running))
         valid = frame_mask.unsqueeze(-1)  # (B, T, 1)
         num_frames = valid.sum()
         at_least_float32 = torch.promote_types(hidden_states.dtype, torch.float32)  # float16 sums overflow
@@ -180,7 +181,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         scale = self.weight * (variance + self.eps).rsqrt()
         return ((hidden_states - mean) * scale + self.bias).to(hidden_states.dtype)
 
-    def _torchs(self, hidden_states, mean, variance):
+    def _batch_norm(self, hidden_states, mean, variance):
         image = _as_image(hidden_states)
         image = F.batch_norm(image, mean, variance, self.weight, self.bias, self.training, self.momentum, self.eps)
         return image.squeeze(2).transpose(1, 2)

@@ -32,10 +32,9 @@ def mask_lengths(attention_mask: torch.Tensor) -> list[int]:
     Raises:
         ValueError: The mask has a 1 after a 0 (the padding must be on the right).
     """
-    positions = torch.arange(1, attention_mask.shape[1] + 1, device=attention_mask.device)
-    last = (attention_mask * positions).sum(-1) * 2  # of ones, then zeros: n (n + 1)
-    lengths, sums = torch.stack([attention_mask.sum(-1), last]).tolist()
-    if any(length * (length + 1) != total for length, total in zip(lengths, sums, strict=True)):
+    starts = attention_mask[:, 1:] & ~attention_mask[:, :-1]  # of ones after a zero
+    lengths, wrong = torch.stack([attention_mask.sum(-1), starts.sum(-1)]).tolist()
+    if any(wrong):
         raise ValueError("attention_mask has a 1 after a 0; pad on the right: ones, then zeros.")
     return lengths
 

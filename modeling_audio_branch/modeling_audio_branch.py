@@ -255,16 +255,18 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             found = find_spans(spans, seconds.tolist(), frame_mask.sum(-1).tolist(), frame_seconds)
         if found is None or found.are_clips:
             segments, weights = self.pooling(hidden_states, frame_mask)  # (B, S, D), (B, H, S, T')
-            mask = frame_mask[:, :1].expand(-1, num_segments)  # valid frames come first: all segments have one, or none
         else:
             segments = pool_spans(self.pooling, hidden_states, found.frames)  # (M, S, D)
-        borders = (torch.zeros_like(seconds), seconds) if found is None else found.borders(seconds.device)
-        times = times_of_segments(*borders, num_segments)
         features = self.projection(segments)  # (B or M, S, feature_dim)
-        if found is not None:  # (B, N, S, .)
+        if found is None:
+            times = times_of_segments(torch.zeros_like(seconds), seconds, num_segments)
+            valid = frame_mask[:, 0]
+        else:  # (B, N, S, .)
+            times = times_of_segments(*found.borders(seconds.device), num_segments)
             valid = found.are_valid(features.device)
-            features, times, mask = (found.by_clip(each) for each in (features, times, valid))
-            mask = mask.unsqueeze(-1).expand(-1, -1, num_segments)
+            features, times, valid = (found.by_clip(each) for each in (features, times, valid))
+        # Valid frames come first, so that all segments of a clip have one, or none has.
+        mask = valid.unsqueeze(-1).expand(features.shape[:-1])
         features = features * mask.unsqueeze(-1)
         outputs = {"segment_features": features, "segment_mask": mask.int(), "segment_times": times}
         outputs["pooler_output"] = features.mean(-2)  # the masked mean: all segments of a span are valid, or none is

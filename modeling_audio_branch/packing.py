@@ -43,9 +43,7 @@ class Padded:
 
     def __init__(self, frame_mask: torch.Tensor):
         self.frame_mask = frame_mask
-        self.positions = torch.arange(
-            frame_mask.shape[1], device=frame_mask.device
-        )  # of the frames in their clip, (T,)
+        self.positions = torch.arange(frame_mask.shape[1], device=frame_mask.device)  # of frames in their clip, (T,)
         self.groups = [ClipGroup(*frame_mask.shape, frame_mask)]
 
     def to_groups(self, states: torch.Tensor) -> torch.Tensor:

@@ -112,10 +112,7 @@ def spans_of_clips(spans, window_seconds, hop_seconds, num_clips: int, is_batch:
         raise ValueError("hop_seconds was given without window_seconds; give both.")
     if spans is None:
         return None
-    spans = _entries(spans) if is_batch else [spans]
-    if len(spans) != num_clips:
-        raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {num_clips}.")
-    return spans
+    return _by_clip(spans, num_clips) if is_batch else [spans]
 
 
 def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], frame_seconds: float | None) -> Spans:
@@ -132,10 +129,7 @@ def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], 
     """
     if isinstance(spans, SlidingWindows):
         spans = [spans.of(seconds) for seconds in clip_seconds]
-    spans = _entries(spans)
-    if len(spans) != len(clip_seconds):
-        raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {len(clip_seconds)}.")
-    checked, frames = [], []
+    checked, frames, spans = [], [], _by_clip(spans, len(clip_seconds))
     for clip, (rows, seconds, count) in enumerate(zip(spans, clip_seconds, num_frames, strict=True)):
         checked.append([])
         for index, (start, given_end) in enumerate(_pairs(rows, clip)):
@@ -155,12 +149,15 @@ def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], 
     return Spans(checked, frames, are_clips)
 
 
-def _entries(spans):
+def _by_clip(spans, num_clips):
     try:
-        return list(spans)
+        spans = list(spans)
     except TypeError as error:
         kind = type(spans).__name__
         raise ValueError(f"spans is a {kind}; give pairs of start and end in seconds for each clip.") from error
+    if len(spans) != num_clips:
+        raise ValueError(f"spans has an entry for {len(spans)} clips; give one for each of the {num_clips}.")
+    return spans
 
 
 def _pairs(rows, clip):

@@ -59,3 +59,6 @@ CONVOLUTION_CHOICES = [
 
 
 convolutions = st.sampled_from(CONVOLUTION_CHOICES)
+
+
+worths = st.sampled_from([0, 1, 1000])  # `group_worth` of the encoder: packed as on a CPU, and as on a GPU

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 
 from helpers.assertions import assert_same_clips
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.strategies import POOLINGS, architectures, lengths
+from helpers.strategies import POOLINGS, architectures, lengths, worths
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
-
-worths = st.sampled_from([0, 1, 1000])  # packed as on a CPU, and as on a GPU
 
 
 @given(architectures, lengths, worths)

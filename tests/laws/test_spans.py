@@ -29,7 +29,7 @@ def draw_spans(data, seconds):
 @given(architectures, windows, convolutions, lengths)
 @example({"subsampling_factor": 4}, {}, {"causal_subsampling": True}, [160, 1120])  # a frame behind the last whole one
 @settings(max_examples=40)
-def test_one_span_over_each_whole_clip_equals_no_spans_to_the_bit(choices, window, convolution, lengths):
+def test_one_span_over_each_whole_clip_equals_no_spans_bit_for_bit(choices, window, convolution, lengths):
     model = make_model(AudioBranchModel, tiny_config(**(choices | window | convolution)))
     clips = random_clips(lengths)
     waveform, mask = pad(clips)

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.strategies import architectures, convolutions, windows
+from helpers.strategies import architectures, convolutions, windows, worths
 from modeling_audio_branch import AudioBranchForAudioClassification, AudioBranchModel
-
-worths = st.sampled_from([0, 1, 1000])  # packed as on a CPU, and as on a GPU
 
 
 @pytest.mark.parametrize("conv_norm", ["batch", "layer"])
