@@ -55,7 +55,7 @@ def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, in
     samples = _to_float(_to_tensor(samples, where), where)
     samples = _mix_down(samples, where)
     _check_samples(samples, where)
-    return _resample(samples, int(rate), target_rate)
+    return resample(samples, int(rate), target_rate)
 
 
 def clip_name(index: int | None) -> str:
@@ -101,23 +101,6 @@ def pad_batch(
     return waveform.to(device), length_mask(to_device(lengths, device), length), lengths
 
 
-def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) -> Iterator[torch.Tensor] | None:
-    """The samples of a file of this sampling rate (Hz) that is longer than `seconds`, block by block.
-
-    None for shorter files, for files of another rate, and for clips that are no files by name.
-    """
-    if soundfile is None or not isinstance(clip, (str, os.PathLike)):
-        return None
-    try:
-        info = soundfile.info(os.fsencode(clip))
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
-        return None  # `load_audio` says what is wrong
-    if info.samplerate != rate or info.frames <= seconds * rate:
-        return None
-    blocks = _read_blocks(os.fsencode(clip), f"{clip_name(index)} ({os.fspath(clip)!r})")
-    return (samples for samples, _ in blocks)
-
-
 def _open(file):
     """A sound file that is read from its start to its end without seeking.
 
@@ -132,7 +115,7 @@ def _open(file):
     return SequentialFile(file)
 
 
-def _read_blocks(file, where):
+def read_blocks(file: Any, where: str) -> Iterator[tuple[torch.Tensor, int]]:
     """Mono samples (L,) of a file, block by block, each with its sampling rate in Hz.
 
     They go up to the file's real end, which a damaged file has before its header's.
@@ -199,7 +182,7 @@ def _read_file(clip, where):
         data = _bytes_of(clip, where)
         where = f"{where} ({len(data)} bytes)"
         file = _MemoryFile(data)
-    blocks, rates = zip(*_read_blocks(file, where), strict=True)
+    blocks, rates = zip(*read_blocks(file, where), strict=True)
     return torch.cat(blocks), rates[0]
 
 
@@ -275,16 +258,24 @@ def _check_samples(samples, where):
     )
 
 
-def _resample(samples, rate, target_rate):
+def resample(samples: torch.Tensor, rate: int, target_rate: int) -> torch.Tensor:
+    """Samples (L,) at `rate` to ceil(L * target_rate / rate) samples at `target_rate`, in Hz."""
     if rate == target_rate or not len(samples):
         return samples
     try:
-        from torchaudio.functional import resample
+        import torchaudio
     except ImportError as error:
         raise ImportError(
             f"Audio at {rate} Hz must be resampled to {target_rate} Hz, which needs torchaudio: pip install torchaudio."
         ) from error
-    # 44.1 kHz to 16 kHz is 441/160. A ratio of large numbers (11127 Hz) would need gigabytes of filters. It is replaced
-    # by the nearest ratio with a denominator of at most 1000, which differs by at most 1 in a million.
-    ratio = Fraction(rate, target_rate).limit_denominator(1000)
-    return resample(samples, ratio.numerator, ratio.denominator)
+    ratio = rate_ratio(rate, target_rate)
+    return torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+
+
+def rate_ratio(rate: int, target_rate: int) -> Fraction:
+    """One rate over another: 441/160 for 44.1 kHz to 16 kHz.
+
+    A ratio of large numbers (11127 Hz) would need gigabytes of filters. It is replaced by the nearest ratio with a
+    denominator of at most 1000, which differs by at most 1 in a million.
+    """
+    return Fraction(rate, target_rate).limit_denominator(1000)

@@ -4,19 +4,26 @@ S segments.
 """
 
 import copy
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
 
-from .audio_input import check_exists, load_audio, long_file, pad_batch
-from .spans import SlidingWindows, SpanError
+from .audio_batch import as_clips
+from .audio_file import long_file
+from .audio_input import check_exists, load_audio, pad_batch
+from .outputs import AudioBranchOutput
+from .spans import SlidingWindows, SpanError, spans_of_clips
+from .streaming import is_limited, stream_frames
 
-LONG_FILE_SECONDS = 120  # longer files at the model's rate are read block by block and encoded alone
+LONG_FILE_SECONDS = 120  # longer files are read block by block and encoded alone
 READ_AHEAD_BATCHES = 32  # batches of clips that are decoded at a time, to be sorted by length
 OUTPUTS = ("pooler_output", "segment_features", "sequence_embedding", "segment_mask", "segment_times")
 BAD_CLIP = (ValueError, TypeError, OSError)  # what reading a clip may raise
@@ -37,6 +44,68 @@ class EncodedClip:
     index: int
     outputs: dict[str, torch.Tensor] | None = None
     error: str | None = None
+
+
+class EncodingMixin:
+    """`encode` of [`AudioBranchModel`]."""
+
+    def encode(
+        self,
+        audio: Any,
+        sampling_rate: int | None = None,
+        batch_size: int = 8,
+        show_progress: bool | None = None,
+        same_length_batches: bool = False,
+        on_error: str = "raise",
+        spans: Any = None,
+        window_seconds: float | None = None,
+        hop_seconds: float | None = None,
+        segment_seconds: float | None = None,
+    ) -> AudioBranchOutput:
+        """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
+
+        The model itself is not changed, so that several threads may call this at a time, also in training mode.
+
+        Args:
+            audio: A clip or a batch of clips, as [`AudioBranchFeatureExtractor`] takes them.
+            sampling_rate: Rate in Hz of the clips that don't carry their own.
+            batch_size: Clips per forward pass. The features don't depend on it (but see `same_length_batches`).
+            show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
+            same_length_batches: Batch only clips of equal length, so that nothing is padded. Our own encoder ignores
+                padding anyway; for some others (see `encoder_config`) only this gives the features of the clip alone.
+            on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is
+                encoded), or `skip` the clip, whose outputs are then zero.
+            spans: Start and end in seconds of parts of each clip that are cut into segments: (N, 2) for one clip, else
+                one for each clip.
+            window_seconds: In place of `spans`: the duration of windows that slide over each clip.
+            hop_seconds: From one window to the next; by default a quarter of a window.
+            segment_seconds: In place of `spans`: the duration of spans that tile each clip, the last of which may be
+                shorter; 1.0 gives a `pooler_output` for each second.
+
+        Returns:
+            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask`, `pooler_output` and
+            `sequence_embedding`, on the CPU, in the order of the input; without the first axis if a single clip was
+            given. With `skip`, also `errors`.
+            With spans or windows, the axis N of the spans comes before that of the segments.
+
+        Raises:
+            ValueError, TypeError, OSError: One sentence about an argument, or about a clip that can't be read.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} was given; give a whole number of at least 1.")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error={on_error!r} was given; give 'raise' or 'skip'.")
+        clips, is_batch = as_clips(audio)
+        spans = spans_of_clips(spans, window_seconds, hop_seconds, segment_seconds, len(clips), is_batch)
+        encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error, spans)
+        if show_progress is None:
+            show_progress = len(clips) > batch_size and sys.stderr.isatty()
+        if show_progress:  # not a hidden bar, which takes tqdm's lock of all threads and processes too
+            encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip")
+        outputs, errors = stack_clips(encoded, self.config, spans is not None)
+        if not is_batch:
+            outputs = {name: value[0] for name, value in outputs.items()}
+        return AudioBranchOutput(**outputs, errors=errors if on_error == "skip" else None)
 
 
 def iter_encode(
@@ -78,31 +147,57 @@ def iter_encode(
         waves = {}
         for i in present[first : first + batch_size * READ_AHEAD_BATCHES]:
             try:
-                wave_or_frames = _read(model, clips[i], sampling_rate, i if is_batch else None)
+                index = i if is_batch else None
+                blocks = _long_file(model, clips[i], index)
+                if blocks is not None:
+                    outputs = _encode_long(model, blocks, _spans_of(spans, [i]), i)
+                else:
+                    waves[i] = load_audio(clips[i], model.config.sample_rate, sampling_rate, index)
+                    model.front_end.check_lengths({index or 0: waves[i]})
             except BAD_CLIP as error:
-                if on_error == "raise":
+                if on_error == "raise" or isinstance(error, SpanError):
                     raise
+                waves.pop(i, None)
                 yield EncodedClip(i, error=str(error))
                 continue
-            if isinstance(wave_or_frames, tuple):
-                yield EncodedClip(i, _forward(model, *wave_or_frames, [i], spans)[0])
-            else:
-                waves[i] = wave_or_frames
+            if blocks is not None:
+                yield EncodedClip(i, outputs)
         for batch in _batches(waves, batch_size, same_length_batches):
             padded = pad_batch([waves[i] for i in batch], device=input_device(model))
-            yield from map(EncodedClip, batch, _forward(model, *padded, batch, spans))
+            yield from map(EncodedClip, batch, _forward(model, *padded, batch, _spans_of(spans, batch)))
 
 
-def _read(model, clip, sampling_rate, index):
-    """The samples (L,) of a clip; of a long file its log-mel frames (1, T, M), their mask (1, T) and number."""
-    rate = model.config.sample_rate
-    if model.front_end.can_stream:
-        blocks = long_file(clip, rate, LONG_FILE_SECONDS, index)
-        if blocks is not None:
-            return model.front_end.stream(blocks)
-    wave = load_audio(clip, rate, sampling_rate, index)
-    model.front_end.check_lengths({index or 0: wave})
-    return wave
+def _long_file(model, clip, index):
+    """A long file to be encoded by itself, if the model's front end can read it block by block; else None."""
+    if not model.front_end.can_stream:
+        return None
+    return long_file(clip, model.config.sample_rate, LONG_FILE_SECONDS, index)
+
+
+@torch.no_grad()
+def _encode_long(model, blocks, spans, index):
+    """The outputs of a recording in blocks of samples.
+
+    Where attention is limited, so is memory: to a block, and 4 D bytes for each encoder frame. Else all log-mel frames
+    are encoded at once.
+    """
+    if is_limited(model.config):
+        frames, counts = zip(*stream_frames(model, blocks), strict=True)
+        frames = torch.cat(frames).unsqueeze(0)  # (1, T', D)
+        mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        seconds = torch.tensor([sum(counts) * model.front_end.seconds_per_frame], device=frames.device)
+        try:
+            output, _ = model.pool_segments(frames, mask, seconds, spans)
+        except SpanError as error:
+            raise error.of_clip(index) from error
+        return {name: output[name][0].cpu() for name in OUTPUTS}
+    frames = torch.cat([*model.front_end.stream(blocks)]).unsqueeze(0)  # (1, T, M)
+    return _forward(model, frames, None, [frames.shape[1]], [index], spans)[0]
+
+
+def _spans_of(spans, batch):
+    """The spans of the clips with the indices `batch`; windows are the same for all clips."""
+    return [spans[i] for i in batch] if isinstance(spans, Sequence) else spans
 
 
 def _batches(waves, batch_size, same_length):
@@ -143,9 +238,7 @@ def input_device(model) -> torch.device:
 
 @torch.no_grad()
 def _forward(model, inputs, attention_mask, lengths, batch, spans):
-    """One forward pass of the clips with the indices `batch`; a list of each clip's outputs."""
-    if isinstance(spans, Sequence):
-        spans = [spans[i] for i in batch]
+    """One forward pass of the clips with the indices `batch`, and their spans; a list of each clip's outputs."""
     try:
         output = model(inputs, attention_mask, lengths=lengths, spans=spans)
     except SpanError as error:

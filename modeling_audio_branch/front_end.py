@@ -4,7 +4,7 @@ Both take raw audio or what the feature extractor makes of it, and have the same
 know which encoder it has. B batch, T input frames, L samples, M mel bins.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -66,10 +66,9 @@ class LogMelFrontEnd(nn.Module):
             frames, frame_mask = self.log_mel(inputs, mask, lengths)
         return frames, frame_mask, lengths and [length // self.config.hop_length for length in lengths]
 
-    def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-        """Log-mel frames (1, T, M), mask (1, T) and valid frames of one clip that comes in blocks of samples."""
-        frames, frame_mask = self.log_mel.stream(blocks)
-        return frames, frame_mask, [frames.shape[1] - 1]
+    def stream(self, blocks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The valid log-mel frames (T, M) of one clip in blocks of samples, piece by piece; see [`LogMel`]."""
+        return self.log_mel.stream(blocks)
 
     def check_lengths(self, waves: dict[int, torch.Tensor]) -> None:
         """Every length is allowed."""

@@ -4,7 +4,7 @@ B batch, L samples, T log-mel frames, M mel bins.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -138,30 +138,63 @@ class LogMel(nn.Module):
     def _chunk_frames(self):
         return SPECTROGRAM_CHUNK_FRAMES if self.window.device.type == "cpu" else GPU_CHUNK_FRAMES
 
-    def stream(self, blocks: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """`forward` of one clip that comes in blocks of samples (L,) of any lengths, without ever holding all of it."""
-        rows, num_samples, before = [], 0, None
+    def stream(self, blocks: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The valid frames of `forward` of one clip, without ever holding all of it.
+
+        Args:
+            blocks: The clip's samples in blocks (L,) of any lengths. They are read twice where frames are normalised
+                over the clip, so that an iterator is not enough.
+
+        Yields:
+            Log-mel frames (T, M).
+        """
+        if self.settings.normalize not in ("per_feature", "all_features"):
+            for frames in self._unnormalised(blocks):
+                yield self._normalise(frames.unsqueeze(0))[0]
+            return
+        first, mean, deviation = self._statistics(self._unnormalised(blocks))
+        for frames in self._unnormalised(blocks):
+            yield (frames - first - mean) / (deviation + STD_GUARD)
+
+    def _statistics(self, pieces):
+        """What `_normalise` computes of all frames, from pieces (T, M): a constant, the mean and the deviation."""
+        over_bins = self.settings.normalize == "all_features"
+        first = count = total = squares = None
+        for frames in pieces:
+            if first is None:
+                first = frames[0, 0] if over_bins else frames[0]
+                count, total, squares = 0, torch.zeros_like(first).double(), torch.zeros_like(first).double()
+            values = (frames - first).double()
+            values = values.flatten() if over_bins else values  # (T M,) or (T, M)
+            count, total, squares = count + len(values), total + values.sum(0), squares + (values * values).sum(0)
+        if first is None:
+            return 0.0, 0.0, 0.0
+        mean = total / count
+        variance = (squares - total * mean).clamp(min=0) / max(1, count - 1)
+        return first, mean.float(), variance.sqrt().float()
+
+    def _unnormalised(self, blocks):
+        """Log-mel frames (T, M) before normalisation of one clip in blocks of samples (L,)."""
+        num_samples, num_frames, before = 0, 0, None
         rest = self.window.new_zeros(self.settings.n_fft // 2)  # the samples from the next frame's start on
         for block in itertools.chain(blocks, [None]):
             if block is None:  # the end, with zeros behind it
                 block = torch.zeros_like(rest[: self.settings.n_fft // 2])
-            else:
+            elif len(block):
                 num_samples += len(block)
                 block = block.to(self.window)
                 samples = block if before is None else torch.cat([before, block])
                 emphasised = samples[1:] - self.settings.preemphasis * samples[:-1]
                 before, block = block[-1:], emphasised if before is not None else torch.cat([block[:1], emphasised])
             rest = torch.cat([rest, block])
-            num_frames = max(0, (len(rest) - self.settings.n_fft) // self.settings.hop_length + 1)
-            if num_frames:
-                frames = rest.unfold(0, self.settings.n_fft, self.settings.hop_length).unsqueeze(0)
-                chunks = range(0, num_frames, SPECTROGRAM_CHUNK_FRAMES)
-                rows += [self._log_mel(frames[:, start : start + SPECTROGRAM_CHUNK_FRAMES]) for start in chunks]
-            rest = rest[num_frames * self.settings.hop_length :]
-        num_frames = num_samples // self.settings.hop_length
-        log_mel = torch.cat([*rows, rest.new_zeros(1, 0, self.n_mels)], dim=1)[:, :num_frames]
-        log_mel = F.pad(self._normalise(log_mel), (0, 0, 0, 1))
-        return log_mel, torch.arange(num_frames + 1, device=log_mel.device).unsqueeze(0) < num_frames
+            size, hop = self.settings.n_fft, self.settings.hop_length
+            count = max(0, (len(rest) - size) // hop + 1)
+            frames = rest.unfold(0, size, hop) if count else rest.new_zeros(0, size)
+            for chunk in frames[: num_samples // hop - num_frames].split(SPECTROGRAM_CHUNK_FRAMES):
+                if len(chunk):
+                    yield self._log_mel(chunk)
+            num_frames += count
+            rest = rest[count * hop :]
 
     def _frames(self, waveform, attention_mask, num_frames):
         """Overlapping frames (B, T, n_fft) of the pre-emphasised samples: a view, not a copy."""

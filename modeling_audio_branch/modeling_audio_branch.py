@@ -5,12 +5,10 @@
 B batch, L samples, T log-mel frames, T' encoder frames, M mel bins, D d_model, H heads, S segments.
 """
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
@@ -19,18 +17,17 @@ from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.output_capturing import capture_outputs
 
 from .attention import ConformerAttention
-from .audio_batch import as_clips
 from .configuration_audio_branch import AudioBranchConfig
 from .conformer import ConformerEncoder, ConformerLayer
 from .disk import saving
-from .encoding import input_device, iter_encode, stack_clips
+from .encoding import EncodingMixin, input_device
 from .freezing import FreezingMixin
 from .front_end import make_front_end
 from .inference import InferenceMixin
 from .outputs import AudioBranchOutput, sequence_embedding, times_of_segments
 from .pooling import SegmentPooling
 from .remote_code import allow_remote_code, hub_kwargs_in, save_remote_code, split_hub_kwargs
-from .spans import find_spans, pool_spans, spans_of_clips
+from .spans import find_spans, pool_spans
 from .transformers_encoder import AttentionTap, HiddenStateTap, TransformersEncoder, build_from_encoder
 
 if TYPE_CHECKING:  # never executed: saving then ships this file, which a checkpoint's users need
@@ -116,7 +113,7 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         return counts | {"total": sum(counts.values())}
 
 
-class AudioBranchModel(AudioBranchPreTrainedModel):
+class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
     """Segment features of audio. Takes raw audio as well as the log-mel frames of [`AudioBranchFeatureExtractor`]."""
 
     def __init__(self, config: AudioBranchConfig):
@@ -238,7 +235,7 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         last_hidden_state, weighted_sum, frame_mask = self.encoder(
             inputs.to(self.dtype), frame_mask, layer_weights, lengths=lengths, **kwargs
         )  # (B, T', D), (B, T', D), (B, T')
-        segments, pooling_attentions = self._segments(weighted_sum, frame_mask, seconds, spans)
+        segments, pooling_attentions = self.pool_segments(weighted_sum, frame_mask, seconds, spans)
         return AudioBranchOutput(
             last_hidden_state=last_hidden_state,
             attention_mask=frame_mask.int(),
@@ -246,8 +243,11 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
             **segments,
         )
 
-    def _segments(self, hidden_states, frame_mask, seconds, spans):
-        """What the output says about segments, and the weights of the pooling (None for parts of clips)."""
+    def pool_segments(self, hidden_states, frame_mask, seconds, spans):
+        """What the output says about segments, and the weights of the pooling (None for parts of clips).
+
+        From encoder frames (B, T', D), their mask, the clips' durations (B,) and `spans` as `forward` takes them.
+        """
         num_segments, found, weights = self.config.num_segments, None, None
         if spans is not None:
             frame_seconds = self.front_end.seconds_per_frame * self.config.subsampling_factor
@@ -271,61 +271,6 @@ class AudioBranchModel(AudioBranchPreTrainedModel):
         outputs = {"segment_features": features, "segment_mask": mask.int(), "segment_times": times}
         outputs["pooler_output"] = features.mean(-2)  # the masked mean: all segments of a span are valid, or none is
         return outputs | {"sequence_embedding": sequence_embedding(features)}, weights
-
-    def encode(
-        self,
-        audio: Any,
-        sampling_rate: int | None = None,
-        batch_size: int = 8,
-        show_progress: bool | None = None,
-        same_length_batches: bool = False,
-        on_error: str = "raise",
-        spans: Any = None,
-        window_seconds: float | None = None,
-        hop_seconds: float | None = None,
-    ) -> AudioBranchOutput:
-        """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
-
-        The model itself is not changed, so that several threads may call this at a time, also in training mode.
-
-        Args:
-            audio: A clip or a batch of clips, as [`AudioBranchFeatureExtractor`] takes them.
-            sampling_rate: Rate in Hz of the clips that don't carry their own.
-            batch_size: Clips per forward pass. The features don't depend on it (but see `same_length_batches`).
-            show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
-            same_length_batches: Batch only clips of equal length, so that nothing is padded. Our own encoder ignores
-                padding anyway; for some others (see `encoder_config`) only this gives the features of the clip alone.
-            on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is
-                encoded), or `skip` the clip, whose outputs are then zero.
-            spans: Start and end in seconds of parts of each clip that are cut into segments: (N, 2) for one clip, else
-                one for each clip.
-            window_seconds: In place of `spans`: the duration of windows that slide over each clip.
-            hop_seconds: From one window to the next; by default a quarter of a window.
-
-        Returns:
-            `segment_features` (clips, S, feature_dim), `segment_times`, `segment_mask`, `pooler_output` and
-            `sequence_embedding`, on the CPU, in the order of the input; without the first axis if a single clip was
-            given. With `skip`, also `errors`.
-            With spans or windows, the axis N of the spans comes before that of the segments.
-
-        Raises:
-            ValueError, TypeError, OSError: One sentence about an argument, or about a clip that can't be read.
-        """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} was given; give a whole number of at least 1.")
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error={on_error!r} was given; give 'raise' or 'skip'.")
-        clips, is_batch = as_clips(audio)
-        spans = spans_of_clips(spans, window_seconds, hop_seconds, len(clips), is_batch)
-        encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error, spans)
-        if show_progress is None:
-            show_progress = len(clips) > batch_size and sys.stderr.isatty()
-        if show_progress:  # not a hidden bar, which takes tqdm's lock of all threads and processes too
-            encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip")
-        outputs, errors = stack_clips(encoded, self.config, spans is not None)
-        if not is_batch:
-            outputs = {name: value[0] for name, value in outputs.items()}
-        return AudioBranchOutput(**outputs, errors=errors if on_error == "skip" else None)
 
 
 def _warn_of_new_pooling(model, source):
@@ -382,7 +327,7 @@ class AudioBranchForAudioClassification(AudioBranchPreTrainedModel):
             logits = self.classifier(pooled).float().cpu()
         if output.pooler_output.ndim == 1:
             logits = logits[0]
-        has_spans = kwargs.get("spans") is not None or kwargs.get("window_seconds") is not None
+        has_spans = any(kwargs.get(name) is not None for name in ("spans", "window_seconds", "segment_seconds"))
         for index in output.errors or ():
             logits[index if logits.ndim == 2 + has_spans else ...] = torch.nan
         probabilities = None

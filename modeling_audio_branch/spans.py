@@ -43,16 +43,16 @@ class SlidingWindows:
     Args:
         window_seconds: Duration of a window.
         hop_seconds: From the start of one to the start of the next.
+        last_is_shorter: The last window ends where the clip does by being shorter, not by starting earlier.
     """
 
     window_seconds: float
     hop_seconds: float
+    last_is_shorter: bool = False
 
     def __post_init__(self):
         for name in ("window_seconds", "hop_seconds"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not MIN_SECONDS <= value < math.inf:
-                raise ValueError(f"{name}={value!r:.40} was given; give a number of seconds, at least {MIN_SECONDS}.")
+            _check_seconds(name, getattr(self, name))
 
     def of(self, seconds: float) -> list[tuple[float, float]]:
         """The windows of a clip of this duration."""
@@ -60,7 +60,8 @@ class SlidingWindows:
             return [(0.0, seconds)] if seconds > 0 else []
         last = seconds - self.window_seconds
         starts = [index * self.hop_seconds for index in range(math.ceil((last - ROUNDING) / self.hop_seconds))]
-        return [(start, start + self.window_seconds) for start in [*starts, last]]
+        starts.append(len(starts) * self.hop_seconds if self.last_is_shorter else last)
+        return [(start, min(start + self.window_seconds, seconds)) for start in starts]
 
 
 @dataclass
@@ -96,23 +97,33 @@ class Spans:
         return padded.view(len(counts), longest, *values.shape[1:])
 
 
-def spans_of_clips(spans, window_seconds, hop_seconds, num_clips: int, is_batch: bool):
+def spans_of_clips(spans, window_seconds, hop_seconds, segment_seconds, num_clips: int, is_batch: bool):
     """The arguments of `encode`: the spans of each clip as a list, [`SlidingWindows`], or None.
 
     Raises:
         ValueError: One sentence on arguments that exclude each other, or on spans of another number of clips.
     """
+    choices = {"spans": spans, "window_seconds": window_seconds, "segment_seconds": segment_seconds}
+    given = [name for name, value in choices.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} were given; give one of them.")
     if window_seconds is not None:
-        if spans is not None:
-            raise ValueError("spans and window_seconds were given; give one of them.")
         if hop_seconds is None and isinstance(window_seconds, Real):
             hop_seconds = max(MIN_SECONDS, window_seconds / 4)
         return SlidingWindows(window_seconds, hop_seconds)
     if hop_seconds is not None:
         raise ValueError("hop_seconds was given without window_seconds; give both.")
+    if segment_seconds is not None:
+        _check_seconds("segment_seconds", segment_seconds)
+        return SlidingWindows(segment_seconds, segment_seconds, last_is_shorter=True)
     if spans is None:
         return None
     return _by_clip(spans, num_clips) if is_batch else [spans]
+
+
+def _check_seconds(name, value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not MIN_SECONDS <= value < math.inf:
+        raise ValueError(f"{name}={value!r:.40} was given; give a number of seconds, at least {MIN_SECONDS}.")
 
 
 def find_spans(spans, clip_seconds: Sequence[float], num_frames: Sequence[int], frame_seconds: float | None) -> Spans:

@@ -99,7 +99,7 @@ def _exactness_known(model: AudioBranchModel) -> str:
 
 def _long_files(model: AudioBranchModel) -> str:
     if model.front_end.can_stream:
-        return f"files of more than {LONG_FILE_SECONDS} s at the model's sampling rate are read block by block"
+        return f"files of more than {LONG_FILE_SECONDS} s are read block by block, and encoded so where attention has a window"
     limit = model.front_end.adapter.max_samples
     if limit is None:
         return "read whole"

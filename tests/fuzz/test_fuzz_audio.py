@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from helpers.fuzzing import fuzz, loads_or_says_why, mutations
 from helpers.models import random_clips
 from modeling_audio_branch.audio_batch import as_clips
-from modeling_audio_branch.audio_input import load_audio, long_file
+from modeling_audio_branch.audio_file import long_file
+from modeling_audio_branch.audio_input import load_audio
 
 RATE = 16000
 FORMATS = [("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "ULAW"), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS")]

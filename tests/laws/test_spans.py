@@ -1,5 +1,8 @@
 """Laws of spans: a span that is a clip gives the clip's segments, and no span depends on others or on the batch."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -117,6 +120,21 @@ def test_a_classifier_judges_each_span_and_a_skipped_clip_has_nan_alone():
     assert windows.logits.shape == (5, 3)
     skipped = model.encode("missing.wav", sampling_rate=16000, window_seconds=0.5, on_error="skip")
     assert skipped.logits.shape == (0, 3) and list(skipped.errors) == [0]
+
+
+@given(st.integers(1000, 40000), st.floats(0.05, 3.0), st.sampled_from(["attention", "max", "avg", "learnable"]))
+@settings(max_examples=15)
+def test_spans_that_tile_a_clip_equal_segment_seconds(length, seconds, pooling_type):
+    model = make_model(AudioBranchModel, tiny_config(num_layers=1, pooling_type=pooling_type))
+    clip = random_clips([length])[0]
+    duration = length // 160 / 100
+    borders = [index * seconds for index in range(math.ceil(duration / seconds - 1e-6))] + [duration]
+    tiled = model.encode(clip, sampling_rate=16000, spans=list(itertools.pairwise(borders)))
+    by_seconds = model.encode(clip, sampling_rate=16000, segment_seconds=seconds)
+    for name, value in tiled.items():
+        torch.testing.assert_close(by_seconds[name], value, atol=1e-5, rtol=0, msg=name)
+    assert by_seconds.segment_times[0, 0, 0] == 0
+    assert by_seconds.segment_times[-1, -1, 1] == pytest.approx(duration, abs=1e-5)
 
 
 def test_the_times_of_windows_are_their_spans():

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from helpers.models import random_clips
 from modeling_audio_branch import AudioBranchFeatureExtractor, audio_input
 from modeling_audio_branch.audio_batch import as_clips
-from modeling_audio_branch.audio_input import load_audio, long_file
+from modeling_audio_branch.audio_file import long_file
+from modeling_audio_branch.audio_input import load_audio
 
 RATE = 16000
 

@@ -41,8 +41,6 @@ def test_raw_audio_gives_what_the_described_feature_extractor_gives(name):
 def test_a_clip_in_blocks_gives_the_frames_of_the_whole_clip():
     front = LogMelFrontEnd(tiny_config())
     clip = random_clips([9000])[0]
-    frames, mask, lengths = front.stream(clip.split([1, 500, 7, 4000, 4492]))
-    expected, expected_mask, expected_lengths = front(clip[None])
-    assert lengths == expected_lengths == [56]
-    torch.testing.assert_close(frames, expected, atol=1e-5, rtol=0)
-    assert torch.equal(mask, expected_mask)
+    frames = torch.cat([*front.stream(clip.split([1, 500, 7, 4000, 4492]))])
+    expected, mask, _ = front(clip[None])
+    torch.testing.assert_close(frames, expected[mask], atol=1e-5, rtol=0)

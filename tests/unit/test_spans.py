@@ -147,20 +147,24 @@ def test_the_error_of_a_span_survives_its_way_from_another_process():
 
 
 def test_arguments_that_exclude_each_other_are_refused():
-    assert spans_of_clips(None, None, None, 2, True) is None
-    assert spans_of_clips([(0, 1)], None, None, 1, False) == [[(0, 1)]]
-    assert spans_of_clips(None, 2.0, None, 2, True) == SlidingWindows(2.0, 0.5)
+    assert spans_of_clips(None, None, None, None, 2, True) is None
+    assert spans_of_clips([(0, 1)], None, None, None, 1, False) == [[(0, 1)]]
+    assert spans_of_clips(None, 2.0, None, None, 2, True) == SlidingWindows(2.0, 0.5)
+    assert spans_of_clips(None, None, None, 1.0, 2, True) == SlidingWindows(1.0, 1.0, last_is_shorter=True)
     for arguments, sentence in {
-        ((((0, 1),),), 2.0, None): "spans and window_seconds were given; give one of them",
-        (None, None, 1.0): "hop_seconds was given without window_seconds",
-        ((((0, 1),),), None, None): "spans has an entry for 1 clips; give one for each of the 2",
-        (None, 0.0, None): "window_seconds=0.0 was given; give a number of seconds, at least 0.001",
-        (None, 1.0, math.nan): "hop_seconds=nan was given; give a number of seconds",
-        (None, 1.0, 1e-9): "hop_seconds=1e-09 was given",
-        (None, "2", None): "window_seconds='2' was given",
-        (None, True, None): "window_seconds=True was given",
-        (None, (0.3, 0.2), None): "window_seconds=.0.3, 0.2. was given",
-        (5, None, None): "spans is a int; give pairs",
+        ((((0, 1),),), 2.0, None, None): "spans and window_seconds were given; give one of them",
+        (None, None, 1.0, None): "hop_seconds was given without window_seconds",
+        ((((0, 1),),), None, None, None): "spans has an entry for 1 clips; give one for each of the 2",
+        (None, 0.0, None, None): "window_seconds=0.0 was given; give a number of seconds, at least 0.001",
+        (None, 1.0, math.nan, None): "hop_seconds=nan was given; give a number of seconds",
+        (None, 1.0, 1e-9, None): "hop_seconds=1e-09 was given",
+        (None, "2", None, None): "window_seconds='2' was given",
+        (None, True, None, None): "window_seconds=True was given",
+        (None, (0.3, 0.2), None, None): "window_seconds=.0.3, 0.2. was given",
+        (None, 1.0, None, 1.0): "window_seconds and segment_seconds were given; give one of them",
+        (None, None, 1.0, 1.0): "hop_seconds was given without window_seconds",
+        (None, None, None, math.inf): "segment_seconds=inf was given; give a number of seconds",
+        (5, None, None, None): "spans is a int; give pairs",
     }.items():
         with pytest.raises(ValueError, match=sentence):
             spans_of_clips(*arguments, 2, True)
