@@ -13,6 +13,7 @@ from rich.table import Table
 from ..encoding import LONG_FILE_SECONDS
 from ..hub.facts import frames_per_second
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchPreTrainedModel
+from ..streaming import is_limited
 from .common import MODEL_HELP, TRUST_HELP, default_checkpoint, exit_on_error, load_model
 
 MEASURED_SECONDS = (1.0, 3.7)  # the two clips with which the exactness is measured
@@ -99,7 +100,8 @@ def _exactness_known(model: AudioBranchModel) -> str:
 
 def _long_files(model: AudioBranchModel) -> str:
     if model.front_end.can_stream:
-        return f"files of more than {LONG_FILE_SECONDS} s are read block by block, and encoded so where attention has a window"
+        encoded = " and encoded" if is_limited(model.config) else ""
+        return f"files of more than {LONG_FILE_SECONDS} s are read{encoded} block by block"
     limit = model.front_end.adapter.max_samples
     if limit is None:
         return "read whole"

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..disk import TEMPORARY_REMEDY, DiskError, saving, writing
+
+UNFINISHED = ".writing"  # how the names of folders start in which a file is being written
 
 
 @contextmanager
@@ -42,7 +45,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = tempfile.TemporaryDirectory(prefix=".writing", dir=path.parent)
+            temporary = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent)
         except OSError as error:
             raise DiskError(f"{path} cannot be written ({error.strerror}); give another path.") from error
         with temporary as folder:
@@ -64,3 +67,9 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         raise DiskError(f"No temporary folder can be made ({error.strerror}); {TEMPORARY_REMEDY}.") from error
     with temporary as folder:
         yield Path(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what `replaced_file` has left in a folder whose process was killed."""
+    for path in folder.glob(f"{UNFINISHED}*") if folder.is_dir() else ():
+        shutil.rmtree(path, ignore_errors=True)

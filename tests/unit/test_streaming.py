@@ -44,13 +44,13 @@ def test_a_recording_is_encoded_in_blocks_of_any_size_as_at_once(length, block, 
 
 def test_only_where_every_frame_sees_a_limited_part_a_recording_is_encoded_in_blocks():
     assert is_limited(tiny_config(attention_window=3)) and is_limited(tiny_config(attention_window=[5, 0]))
-    for settings in (
+    for unlimited in (
         {},
         {"attention_window": [3, -1]},
         {"attention_window": [4, 1], "attention_chunked": True},
         {"attention_window": 3, "global_attention": "shared"},
     ):
-        assert not is_limited(tiny_config(**settings))
+        assert not is_limited(tiny_config(**unlimited))
 
 
 def test_the_context_is_what_changes_a_frame_and_no_more_than_three_frames_longer():

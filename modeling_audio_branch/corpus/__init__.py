@@ -1,0 +1,9 @@
+"""Collections of recordings: an index of their frames, and phrases found in it.
+
+It needs pyarrow, which `datasets` installs.
+"""
+
+from .index import Added, AudioIndex
+from .search import Hit
+
+__all__ = ["Added", "AudioIndex", "Hit"]
