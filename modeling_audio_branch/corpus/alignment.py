@@ -5,7 +5,7 @@ before: a subsequence dynamic time warping (Müller 2007, section 4.4) in which 
 phrase has frames, so that long paths cost no more than short ones, and nothing is left to be divided by a length.
 Speech may be up to twice as fast as the phrase, or as slow as it wants to be.
 
-n frames of the phrase, T frames of all recordings one behind the other, D d_model, K ends of alignments.
+n frames of the phrase, T frames of all recordings one behind the other, C components of a frame, K ends of alignments.
 """
 
 import torch
@@ -23,8 +23,8 @@ def alignment_costs(phrase: torch.Tensor, frames: torch.Tensor, scale: torch.Ten
     The cost of two frames is 1 less their cosine similarity.
 
     Args:
-        phrase: Unit vectors (n, D), float32.
-        frames: (T, D), int8.
+        phrase: Unit vectors (n, C), float32.
+        frames: (T, C), int8.
         scale: (T,) the inverse length of each frame; 0 between recordings.
     """
     num_steps, total = len(phrase), len(frames)
@@ -58,7 +58,7 @@ def best_ends(costs: torch.Tensor, num_ends: int, distance: int) -> torch.Tensor
 
 
 def paths_to(phrase: torch.Tensor, frames: torch.Tensor, scale: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """The frames (K, n) that those of the phrase are matched with, by the best alignments that end at frames `ends` (K,).
+    """The frames (K, n) that those of the phrase are matched with by the best alignments that end at `ends` (K,).
 
     The other arguments are those of `alignment_costs`.
     """

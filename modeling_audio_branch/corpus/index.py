@@ -1,6 +1,6 @@
 """An index of recordings, in which phrases are found.
 
-T encoder frames, D d_model.
+T encoder frames, D d_model, C components that are kept of a frame.
 """
 
 import copy
@@ -29,7 +29,7 @@ from ..streaming import is_limited, stream_frames
 from .errors import CorpusError
 from .files import recordings_in
 from .search import FrameMatrix, Hit
-from .settings import MIN_DEVIATION, SearchSettings, settings_of
+from .settings import FILE, MIN_DEVIATION, SearchSettings, read_settings, settings_of
 from .store import Recording, RecordingStore, file_state, hash_of
 
 FORMAT = 1
@@ -57,7 +57,7 @@ class AudioIndex:
         folder: Of the index; it is made by the first `add`.
         model: An [`AudioBranchModel`], or the folder or Hub repository of one. With None, the index can be looked at
             and recordings be removed.
-        settings: See [`SearchSettings`]; by default the search.json of the checkpoint.
+        settings: See [`SearchSettings`]; by default the search.safetensors of the checkpoint.
 
     Raises:
         CorpusError: One sentence: the folder holds something else, or an index of another model or other settings.
@@ -71,6 +71,7 @@ class AudioIndex:
     ):
         self.folder = Path(folder)
         self._about, self._matrix, self._matrix_state = self._read_about(), None, None
+        self.settings = None if self._about is None else read_settings(self.folder / FILE)
         self._model = None
         if model is not None:
             name = os.fspath(model) if isinstance(model, (str, os.PathLike)) else None
@@ -160,18 +161,16 @@ class AudioIndex:
         return self.frame_matrix(files).find(self.phrase_frames(phrase, sampling_rate), top, self.settings)
 
     def phrase_frames(self, phrase: Any, sampling_rate: int | None = None) -> torch.Tensor:
-        """Unit vectors (n, D) of a phrase, as they are aligned."""
+        """Unit vectors (n, C) of a phrase, as they are aligned."""
         rate = self._model.config.sample_rate
         samples = load_audio(phrase, rate, sampling_rate)
         if not MIN_SECONDS <= len(samples) / rate <= MAX_SECONDS:
             raise CorpusError(
                 f"The phrase has {len(samples) / rate:.2f} s; give {MIN_SECONDS:g} to {MAX_SECONDS:g} s of speech."
             )
-        if self.settings.mean is None:
+        if not self.settings.is_measured:
             raise CorpusError(f"The index {self.folder} is empty; add recordings first.")
-        frames, _ = self._frames([samples])
-        mean, deviation = self.settings.statistics()
-        return F.normalize((frames - mean) / deviation, dim=-1)
+        return F.normalize(self.settings.project(self._frames([samples])[0]), dim=-1)
 
     def frame_matrix(self, files: list[str] | None = None) -> FrameMatrix:
         """The frames of all recordings, or of some; they are read again when a recording was added or removed."""
@@ -185,11 +184,6 @@ class AudioIndex:
             frames = [self._store.frames(recording) for recording in recordings]
             self._matrix, self._matrix_state = FrameMatrix(recordings, frames, self.frame_seconds), state
         return self._matrix
-
-    @property
-    def settings(self) -> SearchSettings:
-        """How the model is used."""
-        return SearchSettings(**self._about["settings"])
 
     @property
     def frame_seconds(self) -> float:
@@ -216,10 +210,14 @@ class AudioIndex:
         if known and known.sha256 == sha256:
             self._store.update(Recording(**asdict(known) | {"size": size, "modified_ns": modified_ns}))
             return False
-        frames, seconds = self._frames(AudioFile(file, self._model.config.sample_rate))
+        frames, seconds = self.recording_frames(file)
         recording = Recording(file, sha256, size, modified_ns, seconds, len(frames))
         self._store.write(recording, self._standardised(frames), self.frame_seconds)
         return True
+
+    def recording_frames(self, file: str | os.PathLike) -> tuple[torch.Tensor, float]:
+        """The encoder frames (T, D) of a file as the model gives them, and the file's duration in seconds."""
+        return self._frames(AudioFile(file, self._model.config.sample_rate))
 
     def _frames(self, blocks):
         """Encoder frames (T, D), and their duration in seconds."""
@@ -230,18 +228,17 @@ class AudioIndex:
         return torch.cat([frames for frames, _ in parts]).float().cpu(), round(seconds, 6)
 
     def _standardised(self, frames):
-        """Frames (T, D) by the mean and deviation of their recording, as int8: a voice or a room adds to all frames."""
-        if self.settings.mean is None:
-            deviation, mean = torch.std_mean(frames, dim=0, correction=0)
-            self._about["settings"] |= {"mean": mean.tolist(), "deviation": deviation.tolist()}
-            self._write_about()
-        mean, deviation = self.settings.statistics()
+        """(T, D) to (T, C) int8, over the recording's own mean and deviation, to which a voice and a room add."""
+        settings = self.settings
+        if not settings.is_measured:
+            settings.measure(frames)
+            settings.save(self.folder / FILE)
         share = len(frames) / (len(frames) + PRIOR_SECONDS / self.frame_seconds)
         own = frames.mean(0)
-        mixed = share * own + (1 - share) * mean
-        variance = share * ((frames - own) ** 2).mean(0) + (1 - share) * deviation**2
-        variance = variance + share * (1 - share) * (own - mean) ** 2
-        frames = (frames - mixed) / variance.sqrt().clamp(min=MIN_DEVIATION)
+        mean = share * own + (1 - share) * settings.mean
+        variance = share * ((frames - own) ** 2).mean(0) + (1 - share) * settings.deviation**2
+        variance = variance + share * (1 - share) * (own - settings.mean) ** 2
+        frames = settings.project(frames, mean, variance.sqrt().clamp(min=MIN_DEVIATION))  # (T, C)
         return (frames * LARGEST / frames.abs().amax(-1, keepdim=True).clamp(min=1e-6)).round().to(torch.int8)
 
     def _take(self, model, name, settings):
@@ -252,15 +249,19 @@ class AudioIndex:
                 "Searching needs our own encoder, whose attention can be narrowed; give a checkpoint without an "
                 "encoder_config."
             )
-        settings = (settings or settings_of(model, name)).check(model.config.d_model, "The index")
-        identity = {"name": name, "revision": getattr(model.config, "_commit_hash", None), "fingerprint": fingerprint(model)}
+        settings = (settings or settings_of(model, name)).check(model.config.d_model, "The argument settings")
+        identity = {
+            "name": name,
+            "revision": getattr(model.config, "_commit_hash", None),
+            "fingerprint": fingerprint(model),
+        }
         if self._about is None:
             self._about = {
                 "format": FORMAT,
                 "model": identity,
                 "frame_seconds": model.front_end.seconds_per_frame * model.config.subsampling_factor,
-                "settings": asdict(settings),
             }
+            self.settings = settings
         elif self._about["model"]["fingerprint"] != identity["fingerprint"]:
             made_by = self.model_name or "a model in memory"
             raise CorpusError(
@@ -304,12 +305,12 @@ class AudioIndex:
             about = json.loads(path.read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']}")
-            SearchSettings(**about["settings"])
-            return {key: about[key] for key in ("format", "model", "frame_seconds", "settings")}
+            return {key: about[key] for key in ("format", "model", "frame_seconds")}
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise CorpusError(f"{path} is not of an index that can be read ({first_line(error)}); {REMEDY}.") from error
 
     def _write_about(self):
+        self.settings.save(self.folder / FILE)
         with replaced_file(self.folder / "index.json") as path:
             path.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
 

@@ -1,8 +1,9 @@
 """The phrase in the frames of all recordings: hits, the best first.
 
-n frames of the phrase, T frames of a recording, D d_model.
+n frames of the phrase, T frames of a recording, C components of a frame.
 """
 
+import bisect
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class FrameMatrix:
 
     Args:
         recordings: One for each entry of `frames`.
-        frames: (T, D) int8 each.
+        frames: (T, C) int8 each.
         frame_seconds: Duration of a frame.
     """
 
@@ -62,7 +63,7 @@ class FrameMatrix:
         self.scale = torch.where(lengths > 0, 1 / lengths.clamp(min=1e-6), 0.0)
 
     def find(self, phrase: torch.Tensor, top: int, settings: SearchSettings) -> list[Hit]:
-        """The `top` best places of a phrase, unit vectors (n, D), that don't overlap, the best first."""
+        """The `top` best places of a phrase, unit vectors (n, C), that don't overlap, the best first."""
         if not len(self.frames):
             return []
         costs = alignment_costs(phrase, self.frames, self.scale)
@@ -76,7 +77,7 @@ class FrameMatrix:
         return hits[:top]
 
     def _hit(self, first, last, score, num_frames, settings):
-        index = int(torch.searchsorted(torch.tensor(self.starts), first, right=True)) - 1
+        index = bisect.bisect_right(self.starts, first) - 1
         recording, offset = self.recordings[index], self.starts[index]
         start = (first - offset) * self.frame_seconds
         end = min((last + 1 - offset) * self.frame_seconds, recording.seconds)

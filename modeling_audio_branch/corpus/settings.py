@@ -1,21 +1,23 @@
-"""How a model is used for searching: settings that come with a checkpoint, as search.json.
+"""How a model is used for searching: what comes with a checkpoint as search.safetensors.
 
-D d_model.
+D d_model, C components.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save
 from transformers.utils import cached_file
 
 from ..hub.errors import first_line
+from ..hub.writing import replaced_file
 from .errors import CorpusError
 
-FILE = "search.json"
+FILE = "search.safetensors"
 ATTENTION_SECONDS = 0.2  # that a frame sees on each side, in recordings
+COMPONENTS = 64  # of frames that are kept: more find no more
 MIN_DEVIATION = 1e-3
 
 
@@ -25,82 +27,101 @@ class SearchSettings:
 
     Args:
         attention_window: Encoder frames that a frame sees on each side.
-        mean: (D,) of the encoder frames of speech in general.
+        mean: (D,) of the encoder frames of speech in general; None: of the first recording of an index.
         deviation: (D,) their standard deviation.
-        calibration: What makes a score s of a phrase of n frames a probability, the logistic function of
+        components: (D, C) the leading principal components of the frames over mean and deviation.
+        calibration: (3,) what makes a score s of a phrase of n frames a probability, the logistic function of
             c[0] + c[1] s + c[2] log n; None if it was not measured.
     """
 
     attention_window: int
-    mean: list[float] | None = None
-    deviation: list[float] | None = None
-    calibration: list[float] | None = None
+    mean: torch.Tensor | None = None
+    deviation: torch.Tensor | None = None
+    components: torch.Tensor | None = None
+    calibration: torch.Tensor | None = None
 
-    def check(self, width: int, source: str) -> "SearchSettings":
-        """Raises a CorpusError unless all numbers are possible for frames of this width."""
-        window, lists = self.attention_window, (self.mean, self.deviation, self.calibration)
-        wrong = isinstance(window, bool) or not isinstance(window, int) or not 1 <= window < 2**31
-        for values, length in zip(lists, (width, width, 3), strict=True):
-            if values is not None and not _are_numbers(values, length):
-                wrong = True
-        if wrong or (self.mean is None) != (self.deviation is None):
-            raise CorpusError(
-                f"{source} has search settings that don't fit the model; give an attention_window from 1, mean and "
-                f"deviation of {width} numbers, and a calibration of 3."
-            )
-        return self
+    @property
+    def is_measured(self) -> bool:
+        """Whether mean, deviation and components are known."""
+        return self.mean is not None
 
-    def statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation (D,) of speech in general."""
-        return torch.tensor(self.mean), torch.tensor(self.deviation).clamp(min=MIN_DEVIATION)
+    def measure(self, frames: torch.Tensor) -> None:
+        """Takes mean, deviation and components from encoder frames (T, D)."""
+        self.deviation, self.mean = torch.std_mean(frames, dim=0, correction=0)
+        self.deviation = self.deviation.clamp(min=MIN_DEVIATION)
+        standardised = (frames - self.mean) / self.deviation
+        _, directions = torch.linalg.eigh((standardised.T @ standardised).double())  # the largest come last
+        self.components = directions.flip(1)[:, :COMPONENTS].float().contiguous()
+
+    def project(self, frames: torch.Tensor, mean=None, deviation=None) -> torch.Tensor:
+        """Encoder frames (T, D) over mean and deviation (those of speech in general by default) to (T, C)."""
+        mean, deviation = (self.mean, self.deviation) if mean is None else (mean, deviation)
+        return ((frames - mean) / deviation) @ self.components
 
     def probability(self, score: float, num_frames: int) -> float | None:
         """The probability that what has this score is the same phrase; None without a calibration."""
         if self.calibration is None:
             return None
-        logit = self.calibration[0] + self.calibration[1] * score + self.calibration[2] * math.log(num_frames)
-        return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+        constant, slope, by_length = self.calibration.tolist()
+        logit = constant + slope * score + by_length * math.log(num_frames)
+        return round(1 / (1 + math.exp(-max(-50.0, min(50.0, logit)))), 4)
 
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
+    def check(self, width: int, source: str) -> "SearchSettings":
+        """Raises a CorpusError unless all are possible for frames of this width."""
+        window = self.attention_window
+        wrong = isinstance(window, bool) or not isinstance(window, int) or not 1 <= window < 2**31
+        shapes = {"mean": (width,), "deviation": (width,), "components": (width, None), "calibration": (3,)}
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None:
+                fits = value.ndim == len(shape) and all(b in (None, a) for a, b in zip(value.shape, shape, strict=True))
+                wrong |= not fits or value.dtype != torch.float32 or not value.isfinite().all()
+        measured = [getattr(self, name) is not None for name in ("mean", "deviation", "components")]
+        if wrong or len(set(measured)) > 1 or (self.is_measured and self.deviation.min() < MIN_DEVIATION):
+            raise CorpusError(
+                f"{source} holds search settings that don't fit the model; give an attention_window from 1, and mean, "
+                f"deviation and components of {width} finite numbers."
+            )
+        return self
+
+    def save(self, path: Path) -> None:
+        """Writes them as safetensors.
+
+        Raises:
+            DiskError: The file can't be written.
+        """
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["attention_window"] = torch.tensor([self.attention_window])
+        with replaced_file(path) as file:
+            file.write_bytes(save({name: value for name, value in values.items() if value is not None}))
 
 
-def _are_numbers(values, length):
-    return (
-        isinstance(values, list)
-        and len(values) == length
-        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in values)
-    )
-
-
-def settings_of(model, name: str | None) -> SearchSettings:
-    """The search.json of a checkpoint's folder or repository; without one, what its configuration tells.
-
-    Raises:
-        CorpusError: The file is wrong.
-    """
-    config = model.config
-    path = None
-    if name is not None:
-        try:
-            path = cached_file(name, FILE, _raise_exceptions_for_missing_entries=False)
-        except OSError:  # no repository of this name that can be reached: the model is in memory
-            path = None
-    if path is None:
-        window = max(1, round(ATTENTION_SECONDS * config.frame_rate))
-        return SearchSettings(window)
-    return read_settings(Path(path), config.d_model)
-
-
-def read_settings(path: Path, width: int) -> SearchSettings:
-    """The settings in a file.
+def read_settings(path: Path, width: int | None = None) -> SearchSettings:
+    """The settings in a file, checked for frames of a width if it is given.
 
     Raises:
         CorpusError: It holds something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        settings = SearchSettings(**values)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CorpusError(f"{path} holds no search settings ({first_line(error)}).") from error
-    return settings.check(width, str(path))
+        values = load_file(path)
+        settings = SearchSettings(int(values.pop("attention_window").item()), **values)
+        return settings.check(len(settings.mean) if width is None else width, str(path))
+    except CorpusError:
+        raise
+    except Exception as error:  # safetensors has no class of its own that all its errors belong to
+        raise CorpusError(f"{path} holds no search settings ({first_line(error):.100}).") from error
+
+
+def settings_of(model, name: str | None) -> SearchSettings:
+    """The search.safetensors of a checkpoint's folder or repository; without one, what its configuration tells.
+
+    Raises:
+        CorpusError: The file is wrong.
+    """
+    try:
+        path = name and cached_file(name, FILE, _raise_exceptions_for_missing_entries=False)
+    except OSError:  # no repository of this name can be reached: the model is in memory
+        path = None
+    if not path:
+        return SearchSettings(max(1, round(ATTENTION_SECONDS * model.config.frame_rate)))
+    return read_settings(Path(path), model.config.d_model)

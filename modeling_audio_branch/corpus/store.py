@@ -1,6 +1,6 @@
 """The recordings of an index on disk: one Parquet file for each, which is there whole or not at all.
 
-T encoder frames, D d_model.
+T encoder frames, C components of a frame.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def hash_of(path: Path) -> str:
 class RecordingStore:
     """A folder of Parquet files: a row for each encoder frame with its `start` and `end` in seconds, and `frame`.
 
-    A frame is D int8 numbers, whose direction counts. The metadata of the file hold the fields of [`Recording`] and
+    A frame is C int8 numbers, whose direction counts. The metadata of the file hold the fields of [`Recording`] and
     those of the model.
 
     Args:
@@ -73,7 +73,7 @@ class RecordingStore:
         return self.folder / (hashlib.sha256(file.encode("utf-8", "surrogateescape")).hexdigest()[:32] + SUFFIX)
 
     def write(self, recording: Recording, frames: torch.Tensor, frame_seconds: float) -> None:
-        """Writes frames (T, D) int8, in place of those that the recording had.
+        """Writes frames (T, C) int8, in place of those that the recording had.
 
         Raises:
             DiskError: The disk is full or can't be written; what was there is still there.
@@ -121,7 +121,7 @@ class RecordingStore:
         return sorted((self._recording(path) for path in self._paths()), key=lambda recording: recording.file)
 
     def frames(self, recording: Recording) -> torch.Tensor:
-        """The frames (T, D) int8 of a recording.
+        """The frames (T, C) int8 of a recording.
 
         Raises:
             CorpusError: Its Parquet file is damaged.
