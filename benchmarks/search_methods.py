@@ -102,7 +102,7 @@ class PooledWindows:
     The score of a window is the mean cosine of its segments and the query's, in order.
     """
 
-    factors, hop_seconds, segments = (0.7, 0.85, 1.0, 1.2, 1.4), 0.1, 8
+    factors, hop_seconds, segments = (0.7, 0.85, 1.0, 1.2, 1.4), 0.2, 8
 
     def __init__(self, name: str, other: Warping):
         self.name, self._other, self._tapes = name, other, {}
@@ -128,7 +128,7 @@ class PooledWindows:
     def _segments(self, sums, starts, length):
         borders = starts[:, None] + torch.arange(self.segments + 1) * length // self.segments  # (N, S + 1)
         values = sums[borders]
-        return F.normalize(values[:, 1:] - values[:, :-1], dim=-1).float()
+        return F.normalize((values[:, 1:] - values[:, :-1]).float(), dim=-1)
 
 
 def _sums(frames):
