@@ -3,7 +3,8 @@
 It needs pyarrow, which `datasets` installs.
 """
 
+from .cutouts import write_cutouts
 from .index import Added, AudioIndex
 from .search import Hit
 
-__all__ = ["Added", "AudioIndex", "Hit"]
+__all__ = ["Added", "AudioIndex", "Hit", "write_cutouts"]

@@ -3,7 +3,7 @@
 Each frame of the phrase is matched with a frame of the recording, which is 0, 1 or 2 frames after that of the frame
 before: a subsequence dynamic time warping (Müller 2007, section 4.4) in which every path has as many steps as the
 phrase has frames, so that long paths cost no more than short ones, and nothing is left to be divided by a length.
-Speech may be up to twice as fast as the phrase, or as slow as it wants to be.
+Speech may be up to twice as slow as the phrase, and faster by as much as it wants to be.
 
 n frames of the phrase, T frames of all recordings one behind the other, C components of a frame, K ends of alignments.
 """
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 GAP = 2  # frames between two recordings, over which no step leads
 GAP_COST = 1e4  # of a frame there
+LARGEST_COST = 2.5  # the mean of a path without gaps is at most 2, that of others more than this
 LONGEST_STEP = 2  # frames
 CHUNK_FRAMES = 2**14  # frames of recordings whose costs fit in a CPU's cache
 
@@ -53,7 +54,7 @@ def _frame_costs(phrase, frames, scale):
 def best_ends(costs: torch.Tensor, num_ends: int, distance: int) -> torch.Tensor:
     """The frames (K,) at which alignments end that cost least within `distance` frames around, the best first."""
     lowest = -F.max_pool1d(-costs[None, None], 2 * distance + 1, stride=1, padding=distance)[0, 0]
-    ends = ((costs == lowest) & (costs < GAP_COST / 2)).nonzero().flatten()
+    ends = ((costs == lowest) & (costs < LARGEST_COST)).nonzero().flatten()
     return ends[costs[ends].argsort(stable=True)[:num_ends]]
 
 

@@ -36,6 +36,7 @@ FORMAT = 1
 MIN_SECONDS, MAX_SECONDS = 0.2, 20.0  # of a phrase
 PRIOR_SECONDS = 10.0  # of speech in general that a recording's own mean and deviation are mixed with
 LARGEST = 127  # int8
+MATRICES = 4  # of frames of all or some recordings, kept in memory
 
 
 @dataclass
@@ -70,7 +71,7 @@ class AudioIndex:
         settings: SearchSettings | None = None,
     ):
         self.folder = Path(folder)
-        self._about, self._matrix, self._matrix_state = self._read_about(), None, None
+        self._about, self._matrices, self._state = self._read_about(), {}, None
         self.settings = None if self._about is None else read_settings(self.folder / FILE)
         self._model = None
         if model is not None:
@@ -88,6 +89,17 @@ class AudioIndex:
     def recordings(self) -> list[Recording]:
         """All recordings, in the order of their paths."""
         return self._store.recordings()
+
+    def outdated(self) -> list[str]:
+        """The recordings whose files have changed or are gone since they were added."""
+        changed = []
+        for recording in self.recordings():
+            try:
+                if file_state(Path(recording.file)) != (recording.size, recording.modified_ns):
+                    changed.append(recording.file)
+            except OSError:
+                changed.append(recording.file)
+        return changed
 
     def add(
         self,
@@ -174,21 +186,29 @@ class AudioIndex:
 
     def frame_matrix(self, files: list[str] | None = None) -> FrameMatrix:
         """The frames of all recordings, or of some; they are read again when a recording was added or removed."""
-        state = self._store.state(), files
-        if self._matrix is None or state != self._matrix_state:
+        state, key = self._store.state(), files and tuple(files)
+        if state != self._state or len(self._matrices) == MATRICES:
+            self._matrices, self._state = {}, state
+        if key not in self._matrices:
             recordings = self.recordings()
             if files is not None:
                 if missing := set(files) - {recording.file for recording in recordings}:
                     raise CorpusError(f"{min(missing)} is not in the index {self.folder}; add it first.")
                 recordings = [recording for recording in recordings if recording.file in files]
             frames = [self._store.frames(recording) for recording in recordings]
-            self._matrix, self._matrix_state = FrameMatrix(recordings, frames, self.frame_seconds), state
-        return self._matrix
+            self._matrices[key] = FrameMatrix(recordings, frames, self.frame_seconds)
+        return self._matrices[key]
 
     @property
     def frame_seconds(self) -> float:
         """Duration of an encoder frame."""
         return self._about["frame_seconds"]
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the model, in Hz."""
+        self._need_model()
+        return self._model.config.sample_rate
 
     @property
     def model_name(self) -> str | None:
@@ -217,15 +237,17 @@ class AudioIndex:
 
     def recording_frames(self, file: str | os.PathLike) -> tuple[torch.Tensor, float]:
         """The encoder frames (T, D) of a file as the model gives them, and the file's duration in seconds."""
-        return self._frames(AudioFile(file, self._model.config.sample_rate))
+        frames, seconds = self._frames(AudioFile(file, self._model.config.sample_rate))
+        if not len(frames):
+            raise ValueError(f"{file} is shorter than a frame; leave it out.")
+        return frames, seconds
 
     def _frames(self, blocks):
         """Encoder frames (T, D), and their duration in seconds."""
         parts = [*stream_frames(self._model, blocks)]
-        if not parts:
-            raise CorpusError("It has no sound; leave it out.")
         seconds = sum(count for _, count in parts) * self._model.front_end.seconds_per_frame
-        return torch.cat([frames for frames, _ in parts]).float().cpu(), round(seconds, 6)
+        none = torch.zeros(0, self._model.config.d_model)
+        return torch.cat([none, *(frames.float().cpu() for frames, _ in parts)]), round(seconds, 6)
 
     def _standardised(self, frames):
         """(T, D) to (T, C) int8, over the recording's own mean and deviation, to which a voice and a room add."""
@@ -331,7 +353,9 @@ def fingerprint(model: AudioBranchModel) -> str:
 
 
 def _narrowed(model, attention_window):
-    """The model with another attention window and the same weights: only the encoder's configuration differs."""
+    """The model with a narrower attention window and the same weights: only the encoder's configuration differs."""
+    if is_limited(model.config) and max(model.config.attention_context) <= attention_window:
+        return model
     narrowed, narrowed.config = copy.copy(model), copy.deepcopy(model.config)
     narrowed.config.attention_window = attention_window
     narrowed._modules = dict(model._modules)

@@ -13,10 +13,11 @@ from transformers.utils import cached_file
 
 from ..hub.errors import first_line
 from ..hub.writing import replaced_file
+from ..streaming import is_limited
 from .errors import CorpusError
 
 FILE = "search.safetensors"
-ATTENTION_SECONDS = 0.2  # that a frame sees on each side, in recordings
+ATTENTION_SECONDS = 0.2  # that a frame sees on each side, of a model with full attention
 COMPONENTS = 64  # of frames that are kept: more find no more
 MIN_DEVIATION = 1e-3
 
@@ -123,5 +124,6 @@ def settings_of(model, name: str | None) -> SearchSettings:
     except OSError:  # no repository of this name can be reached: the model is in memory
         path = None
     if not path:
-        return SearchSettings(max(1, round(ATTENTION_SECONDS * model.config.frame_rate)))
+        own = max(model.config.attention_context) if is_limited(model.config) else 0
+        return SearchSettings(own or max(1, round(ATTENTION_SECONDS * model.config.frame_rate)))
     return read_settings(Path(path), model.config.d_model)
