@@ -17,9 +17,10 @@ help:  ## Show this list
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch .venv/.ready
 
-demo: .venv/.ready  ## Turn recordings into segment features, and compare two speakers; writes pictures to outputs/
+demo: .venv/.ready  ## Turn recordings into segment features, and compare two speakers, and find a phrase; writes pictures to outputs/
 	$(BIN)/python examples/demo.py
 	$(BIN)/python examples/same_phrase.py
+	$(BIN)/python examples/find_phrase.py
 
 train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the results (Debian or Ubuntu; some minutes)
 	$(BIN)/python -m recipes.emotion.demo

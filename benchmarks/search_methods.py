@@ -74,14 +74,14 @@ class Ours:
 class Warping:
     """Subsequence dynamic time warping of unit vectors by librosa, each recording by itself."""
 
-    def __init__(self, name: str, frames_of, frame_seconds: float):
-        self.name, self.frames_of, self.frame_seconds, self.frames = name, frames_of, frame_seconds, {}
+    def __init__(self, name: str, compute_frames, frame_seconds: float):
+        self.name, self.compute_frames, self.frame_seconds, self.frames = name, compute_frames, frame_seconds, {}
 
     def index(self, tape: Tape) -> None:
-        self.frames[tape.path] = self.frames_of(load_audio(tape.path, SAMPLE_RATE).numpy())
+        self.frames[tape.path] = self.compute_frames(load_audio(tape.path, SAMPLE_RATE).numpy())
 
     def find(self, query: Query, tapes: list[Tape]) -> list[Found]:
-        phrase, candidates = self.frames_of(query.samples), []
+        phrase, candidates = self.compute_frames(query.samples), []
         for tape in tapes:
             distance = (1 - phrase @ self.frames[tape.path].T).numpy()
             total, _, steps = librosa.sequence.dtw(C=distance, subseq=True, return_steps=True)
@@ -111,7 +111,7 @@ class PooledWindows:
         self._tapes[tape.path] = _sums(self._other.frames[tape.path])
 
     def find(self, query: Query, tapes: list[Tape]) -> list[Found]:
-        frames, frame_seconds = self._other.frames_of(query.samples), self._other.frame_seconds
+        frames, frame_seconds = self._other.compute_frames(query.samples), self._other.frame_seconds
         phrase = self._segments(_sums(frames), torch.tensor([0]), len(frames))[0]
         candidates, hop = [], max(1, round(self.hop_seconds / frame_seconds))
         for tape in tapes:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from ..corpus.errors import CorpusError
+from ..corpus.settings import FILE as SEARCH_FILE
+from ..corpus.settings import SearchSettings, read_settings
 from . import clean_room
 from .card import Statements, eval_results_yaml, task_of, write_card
 from .checkpoint import CHECKPOINT_FILES, copy_weights
@@ -20,7 +23,7 @@ REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", 
 UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
 ALLOWED = [
     *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
-    "requirements.txt",
+    *("requirements.txt", "the search settings"),
 ]
 
 
@@ -53,6 +56,8 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
     save_file(golden, expected.golden, metadata={"tolerance": str(facts.tolerance)})
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
     write_licenses(folder, statements.license, license_text())
+    if (checkpoint / SEARCH_FILE).is_file():
+        read_search_settings(checkpoint / SEARCH_FILE, model).save(folder / SEARCH_FILE)
     if statements.results_file is not None:
         shutil.copyfile(statements.results_file, folder / "results.json")
     expected.printed = clean_room.verify_in_clean_process(str(folder), None, expected)
@@ -63,6 +68,14 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
         (folder / ".eval_results" / "audio_branch.yaml").write_text(entries, encoding="utf-8")
     check_allowlist(folder)
     return expected
+
+
+def read_search_settings(path: Path, model) -> SearchSettings:
+    """The search settings of a checkpoint; an UploadError if they are not of this model."""
+    try:
+        return read_settings(path, model.config.d_model)
+    except CorpusError as error:
+        raise UploadError(str(error)) from error
 
 
 def license_text() -> str:

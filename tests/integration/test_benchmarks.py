@@ -1,10 +1,16 @@
-"""The benchmarks run: the one for GPUs on a CPU, with one layer."""
+"""The benchmarks run: the one for GPUs on a CPU, with one layer; the one of searching on noise."""
 
 import json
+from pathlib import Path
 
 import pytest
+import soundfile
+from transformers import WhisperConfig, WhisperModel
 
-from benchmarks import gpu
+from benchmarks import gpu, phrase_search, search_methods
+from benchmarks.haystacks import Phrase, Query, Tape
+from benchmarks.search_methods import Found
+from helpers.models import random_clips
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path, monkeypatch):
@@ -27,3 +33,54 @@ def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path, monkeypa
 def test_a_missing_gpu_is_said_in_a_sentence():
     with pytest.raises(SystemExit, match="give --device cpu to try the program"):
         gpu.main(["parakeet"], device="cuda:9", output=None)
+
+
+def test_the_search_benchmark_measures_every_method_on_hours_of_noise(tmp_path, monkeypatch):
+    """Tapes of 20 s on which three phrases are laid; nothing is said of how well they are found."""
+    clips = [clip.numpy() for clip in random_clips([8000, 9600, 12000], seed=1)]
+    tapes = []
+    monkeypatch.setattr(phrase_search, "SPEAKER_PAIRS", {"it": phrase_search.SPEAKER_PAIRS["it"]})
+    monkeypatch.setattr(search_methods.CutWindows, "lengths", (1.0, 1.2, 1.5))
+    for language, speakers in phrase_search.SPEAKER_PAIRS.items():
+        for speaker in speakers:
+            samples = 0.05 * random_clips([160000], seed=len(tapes))[0].numpy()
+            phrases = []
+            for number, clip in enumerate(clips):
+                start = 8000 * (2 + 5 * number)
+                samples[start : start + len(clip)] += clip
+                phrases.append(Phrase(str(number), start / 8000, (start + len(clip)) / 8000))
+            path = tmp_path / f"{speaker}.wav"
+            soundfile.write(path, samples, 8000)
+            tapes.append(Tape(path, language, speaker, "noise", phrases))
+
+    def queries(language, count):
+        pair = phrase_search.SPEAKER_PAIRS[language]
+        return [Query(str(number), language, pair[0], pair[1], clip) for number, clip in enumerate(clips)]
+
+    monkeypatch.setattr(phrase_search, "load_tapes", lambda: tapes)
+    monkeypatch.setattr(phrase_search, "load_queries", queries)
+    tiny = {"layers": 1, "attention_heads": 2, "ffn_dim": 32}
+    sizes = {f"{part}_{name}": value for part in ("encoder", "decoder") for name, value in tiny.items()}
+    WhisperModel(WhisperConfig(d_model=32, **sizes)).save_pretrained(tmp_path / "w")
+    checkpoint = Path(__file__).parents[2] / "checkpoints" / "phrases"
+    phrase_search.main(str(checkpoint), [f"{tmp_path / 'w'}:-1"], windows=True, output=tmp_path / "results.json")
+    methods = json.loads((tmp_path / "results.json").read_text())["methods"]
+    assert len(methods) == 5
+    for name, rows in methods.items():
+        for row in rows["languages"].values():
+            assert row["queries"] == 3 and 0 <= row["MAP"] <= 1 and row["seconds a query"] > 0
+            if name in ("AudioIndex", "DTW of MFCCs (librosa)", "windows embedded one by one"):  # the same samples
+                assert row["P@1"] == 1 and row["start"] < 0.3, name
+
+
+def test_the_measures_of_searching_are_those_of_their_definitions():
+    tapes = [Tape("a", "it", "x", "clean", [Phrase("p", 1, 2), Phrase("q", 3, 4), Phrase("p", 5, 6)])]
+    query = Query("p", "it", "y", "x", None)
+    hits = [Found("a", 4.9, 6, 0.9), Found("a", 3, 4, 0.8), Found("a", 1.2, 2, 0.7), Found("a", 1, 1.8, 0.6)]
+    right, errors, count = phrase_search.judge(hits, query, tapes)
+    assert right == [True, False, True, False] and count == 2  # the second hit of one place is wrong
+    assert errors[0] == pytest.approx(0.1) and errors[2] == pytest.approx(0.2)
+    assert phrase_search.average_precision(right, count) == pytest.approx((1 + 2 / 3) / 2)
+    value = phrase_search.maximum_term_weighted_value([(hits, right, count)], 10_000)
+    assert value == pytest.approx(1 - 999.9 / 9998)  # with one false alarm, both are found
+    assert phrase_search.calibration_error([0.9, 0.9, 0.1], [True, True, False]) == pytest.approx(0.1)

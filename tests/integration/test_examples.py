@@ -73,9 +73,10 @@ def test_an_example_has_at_most_60_lines_and_imports_no_other_example(script):
 def test_an_example_uses_the_public_interface_only(script):
     ours = {name for name in imported_names(script) if name.split(".")[0] == "modeling_audio_branch"}
     import modeling_audio_branch
-    from modeling_audio_branch import plots
+    from modeling_audio_branch import corpus, plots
 
-    public = {f"modeling_audio_branch.{name}" for name in [*modeling_audio_branch.__all__, "plots"]}
+    public = {f"modeling_audio_branch.{name}" for name in [*modeling_audio_branch.__all__, "corpus", "plots"]}
+    public |= {f"modeling_audio_branch.corpus.{name}" for name in corpus.__all__}
     public |= {f"modeling_audio_branch.plots.{name}" for name in plots.__all__} | {"modeling_audio_branch"}
     assert ours and ours <= public
 
@@ -224,3 +225,21 @@ def test_every_recording_has_an_entry_in_its_readme():
     files = {path.name for path in (EXAMPLES / "audio").iterdir()} - {"README.md", "LICENSE"}
     assert files == {line.split("`")[1] for line in entries if line.startswith("| `")}
     assert len(files) >= 4
+
+
+def test_the_phrase_is_found_in_the_recording_of_another_speaker(tmp_path):
+    done = run("find_phrase.py", "--output", tmp_path / "hit.png")
+    assert done.returncode == 0, done.stderr
+    name, start, end, score = done.stdout.splitlines()[2].split()
+    assert name == "carlo_voicemail.ogg" and float(start) == pytest.approx(38.04, abs=0.15)
+    assert float(end) == pytest.approx(40.3, abs=0.5) and float(score) > 0.6
+    assert is_png(tmp_path / "hit.png")
+
+
+def test_a_search_without_recordings_or_in_a_file_that_is_no_audio_ends_with_one_line(tmp_path):
+    find_phrase = load_example("find_phrase")
+    with pytest.raises(typer.BadParameter, match="give the files or folders"):
+        find_phrase.main(PHRASES[0])
+    (tmp_path / "a.wav").write_text("no audio")
+    with pytest.raises(typer.Exit):
+        find_phrase.main(PHRASES[0], [tmp_path / "a.wav"], top=1, output=tmp_path / "hit.png")

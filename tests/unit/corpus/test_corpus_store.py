@@ -24,37 +24,37 @@ def recording(file="/a.wav", num_frames=5, **changes):
     )
 
 
-def frames_of(num_frames=5, seed=0):
+def some_frames(num_frames=5, seed=0):
     return torch.randint(-127, 128, (num_frames, 4), generator=torch.Generator().manual_seed(seed)).to(torch.int8)
 
 
 def test_recordings_are_written_found_read_replaced_and_removed(store):
     assert store.recordings() == [] and store.find("/a.wav") is None and store.state() == ()
-    store.write(recording("/b.wav"), frames_of(), 0.1)
-    store.write(recording("/a.wav"), frames_of(seed=1), 0.1)
+    store.write(recording("/b.wav"), some_frames(), 0.1)
+    store.write(recording("/a.wav"), some_frames(seed=1), 0.1)
     before = store.state()
     assert [each.file for each in store.recordings()] == ["/a.wav", "/b.wav"]
-    assert torch.equal(store.frames(store.find("/a.wav")), frames_of(seed=1))
-    store.write(recording("/a.wav", 7), frames_of(7), 0.1)
+    assert torch.equal(store.frames(store.find("/a.wav")), some_frames(seed=1))
+    store.write(recording("/a.wav", 7), some_frames(7), 0.1)
     assert store.find("/a.wav").num_frames == 7 and store.state() != before
     store.update(recording("/a.wav", 7, size=9))
-    assert store.find("/a.wav").size == 9 and torch.equal(store.frames(store.find("/a.wav")), frames_of(7))
+    assert store.find("/a.wav").size == 9 and torch.equal(store.frames(store.find("/a.wav")), some_frames(7))
     store.remove("/a.wav")
     assert [each.file for each in store.recordings()] == ["/b.wav"]
 
 
 def test_anybody_can_read_the_table(store):
-    store.write(recording(), frames_of(), 0.1)
+    store.write(recording(), some_frames(), 0.1)
     table = pyarrow.parquet.read_table(store.path_of("/a.wav"))
     assert table.column_names == ["start", "end", "frame"] and len(table) == 5
     assert table["start"].to_pylist()[1] == pytest.approx(0.1) and table["end"].to_pylist()[-1] == pytest.approx(0.45)
-    assert table["frame"].to_pylist() == frames_of().tolist()
+    assert table["frame"].to_pylist() == some_frames().tolist()
     assert json.loads(table.schema.metadata[b"recording"])["file"] == "/a.wav"
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.5, -1])
 def test_a_damaged_file_gets_a_sentence_and_counts_as_missing_to_be_written_again(store, kept):
-    store.write(recording(), frames_of(), 0.1)
+    store.write(recording(), some_frames(), 0.1)
     path = store.path_of("/a.wav")
     data = path.read_bytes()
     path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
@@ -65,10 +65,10 @@ def test_a_damaged_file_gets_a_sentence_and_counts_as_missing_to_be_written_agai
 
 
 def test_damaged_frames_get_a_sentence(store):
-    store.write(recording(num_frames=6), frames_of(), 0.1)
+    store.write(recording(num_frames=6), some_frames(), 0.1)
     with pytest.raises(CorpusError, match="is damaged"):
         store.frames(store.find("/a.wav"))
-    store.write(recording(num_frames=2000), frames_of(2000), 0.1)
+    store.write(recording(num_frames=2000), some_frames(2000), 0.1)
     path = store.path_of("/a.wav")
     data = bytearray(path.read_bytes())
     data[4:-4000] = os.urandom(len(data) - 4004)  # up to the metadata
@@ -77,18 +77,18 @@ def test_damaged_frames_get_a_sentence(store):
         store.frames(store.find("/a.wav"))
 
 
-def test_frames_of_another_model_are_refused(store, tmp_path):
-    store.write(recording(), frames_of(), 0.1)
+def test_some_frames_another_model_are_refused(store, tmp_path):
+    store.write(recording(), some_frames(), 0.1)
     other = RecordingStore(store.folder, "another")
     with pytest.raises(CorpusError, match="holds frames of another model"):
         other.recordings()
 
 
 def test_a_full_disk_leaves_what_was_there(store):
-    store.write(recording(), frames_of(), 0.1)
+    store.write(recording(), some_frames(), 0.1)
     with full_disk(20_000), pytest.raises(DiskError, match="cannot be written"):
-        store.write(recording(num_frames=90000), frames_of(90000), 0.1)
-    assert torch.equal(store.frames(store.find("/a.wav")), frames_of())
+        store.write(recording(num_frames=90000), some_frames(90000), 0.1)
+    assert torch.equal(store.frames(store.find("/a.wav")), some_frames())
 
 
 def test_the_state_and_the_hash_of_a_file_change_with_it(tmp_path):

@@ -5,10 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from helpers.models import make_model, tiny_config
+from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.corpus.settings import SearchSettings
 from modeling_audio_branch.hub import repository
 from modeling_audio_branch.hub.errors import UploadError
-from modeling_audio_branch.hub.repository import check_allowlist, license_text
+from modeling_audio_branch.hub.repository import check_allowlist, license_text, read_search_settings
 
 
 def test_files_of_the_allowlist_are_listed_by_name(small):
@@ -38,3 +42,14 @@ def test_the_licence_is_the_one_of_the_checkout_or_of_the_installed_package(tmp_
     texts = {"licenses/LICENSE": "of the wheel"}
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: SimpleNamespace(read_text=texts.get))
     assert license_text() == "of the wheel"
+
+
+def test_search_settings_are_published_if_they_are_of_the_model(tmp_path):
+    model, settings = make_model(AudioBranchModel, tiny_config()), SearchSettings(3)
+    settings.measure(torch.randn(100, 16))
+    settings.save(tmp_path / "search.safetensors")
+    assert read_search_settings(tmp_path / "search.safetensors", model).attention_window == 3
+    settings.measure(torch.randn(100, 8))
+    settings.save(tmp_path / "search.safetensors")
+    with pytest.raises(UploadError, match="search.safetensors holds search settings that don't fit the model"):
+        read_search_settings(tmp_path / "search.safetensors", model)
