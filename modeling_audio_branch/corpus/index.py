@@ -182,7 +182,7 @@ class AudioIndex:
             )
         if not self.settings.is_measured:
             raise CorpusError(f"The index {self.folder} is empty; add recordings first.")
-        return F.normalize(self.settings.project(self._frames([samples])[0]), dim=-1)
+        return F.normalize(self.settings.project(torch.cat(self._frames([samples])[0])), dim=-1)
 
     def frame_matrix(self, files: list[str] | None = None) -> FrameMatrix:
         """The frames of all recordings, or of some; they are read again when a recording was added or removed."""
@@ -231,37 +231,41 @@ class AudioIndex:
             self._store.update(Recording(**asdict(known) | {"size": size, "modified_ns": modified_ns}))
             return False
         frames, seconds = self.recording_frames(file)
+        frames = self._standardised(frames)
         recording = Recording(file, sha256, size, modified_ns, seconds, len(frames))
-        self._store.write(recording, self._standardised(frames), self.frame_seconds)
+        self._store.write(recording, frames, self.frame_seconds)
         return True
 
-    def recording_frames(self, file: str | os.PathLike) -> tuple[torch.Tensor, float]:
-        """The encoder frames (T, D) of a file as the model gives them, and the file's duration in seconds."""
+    def recording_frames(self, file: str | os.PathLike) -> tuple[list[torch.Tensor], float]:
+        """The encoder frames of a file as the model gives them, in parts (t, D), and the file's duration in seconds."""
         frames, seconds = self._frames(AudioFile(file, self._model.config.sample_rate))
-        if not len(frames):
+        if not frames:
             raise ValueError(f"{file} is shorter than a frame; leave it out.")
         return frames, seconds
 
     def _frames(self, blocks):
-        """Encoder frames (T, D), and their duration in seconds."""
-        parts = [*stream_frames(self._model, blocks)]
-        seconds = sum(count for _, count in parts) * self._model.front_end.seconds_per_frame
-        none = torch.zeros(0, self._model.config.d_model)
-        return torch.cat([none, *(frames.float().cpu() for frames, _ in parts)]), round(seconds, 6)
+        """Encoder frames in parts (t, D), and their duration in seconds."""
+        frames, counts = [], []
+        for part, count in stream_frames(self._model, blocks):
+            frames.append(part.float().cpu())
+            counts.append(count)
+        return frames, round(sum(counts) * self._model.front_end.seconds_per_frame, 6)
 
-    def _standardised(self, frames):
-        """(T, D) to (T, C) int8, over the recording's own mean and deviation, to which a voice and a room add."""
+    def _standardised(self, parts):
+        """(T, C) int8 of parts (t, D), over the recording's own mean and deviation, to which a voice and a room add."""
         settings = self.settings
         if not settings.is_measured:
-            settings.measure(frames)
+            settings.measure(torch.cat(parts))
             settings.save(self.folder / FILE)
-        share = len(frames) / (len(frames) + PRIOR_SECONDS / self.frame_seconds)
-        own = frames.mean(0)
+        count = sum(map(len, parts))
+        share = count / (count + PRIOR_SECONDS / self.frame_seconds)
+        own = sum(part.double().sum(0) for part in parts) / count
+        squares = sum(((part - own) ** 2).sum(0) for part in parts) / count
         mean = share * own + (1 - share) * settings.mean
-        variance = share * ((frames - own) ** 2).mean(0) + (1 - share) * settings.deviation**2
+        variance = share * squares + (1 - share) * settings.deviation**2
         variance = variance + share * (1 - share) * (own - settings.mean) ** 2
-        frames = settings.project(frames, mean, variance.sqrt().clamp(min=MIN_DEVIATION))  # (T, C)
-        return (frames * LARGEST / frames.abs().amax(-1, keepdim=True).clamp(min=1e-6)).round().to(torch.int8)
+        mean, deviation = mean.float(), variance.sqrt().clamp(min=MIN_DEVIATION).float()
+        return torch.cat([_to_int8(settings.project(part, mean, deviation)) for part in parts])
 
     def _take(self, model, name, settings):
         """Uses a model, if it is the one that made the index."""
@@ -364,6 +368,11 @@ def _narrowed(model, attention_window):
     if not is_limited(narrowed.config):
         raise CorpusError("Searching needs an encoder without chunked or global attention; give another checkpoint.")
     return narrowed
+
+
+def _to_int8(frames):
+    """Frames (T, C) of which the direction counts, each scaled so that its largest number is 127."""
+    return (frames * LARGEST / frames.abs().amax(-1, keepdim=True).clamp(min=1e-6)).round().to(torch.int8)
 
 
 def _visible(folder):

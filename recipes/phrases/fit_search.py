@@ -62,7 +62,8 @@ def measure_statistics(model: AudioBranchModel, tapes: Path, attention_window: i
     """Mean, deviation and components of the encoder frames of the recordings in a folder."""
     settings = SearchSettings(attention_window)
     index = AudioIndex(tapes / "none", model, settings)
-    settings.measure(torch.cat([index.recording_frames(path)[0] for path in sorted(tapes.glob("*.wav"))]))
+    parts = [part for path in sorted(tapes.glob("*.wav")) for part in index.recording_frames(path)[0]]
+    settings.measure(torch.cat(parts))
     return settings
 
 
