@@ -64,9 +64,8 @@ class Ours:
     def index(self, tape: Tape) -> None:
         self.audio_index.add(tape.path)
 
-    def find(self, query: Query, tapes: list[Tape] | None) -> list[Found]:
-        recordings = None if tapes is None else [tape.path for tape in tapes]
-        hits = self.audio_index.find(query.samples, TOP, SAMPLE_RATE, recordings)
+    def find(self, query: Query, tapes: list[Tape]) -> list[Found]:
+        hits = self.audio_index.find(query.samples, TOP, SAMPLE_RATE, [tape.path for tape in tapes])
         self.probabilities = [hit.probability for hit in hits]
         return [Found(Path(hit.file), hit.start, hit.end, hit.score) for hit in hits]
 

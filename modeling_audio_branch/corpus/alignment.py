@@ -8,6 +8,9 @@ Speech may be up to twice as slow as the phrase, and faster by as much as it wan
 n frames of the phrase, T frames of all recordings one behind the other, C components of a frame, K ends of alignments.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -28,26 +31,35 @@ def alignment_costs(phrase: torch.Tensor, frames: torch.Tensor, scale: torch.Ten
         frames: (T, C), int8.
         scale: (T,) the inverse length of each frame; 0 between recordings.
     """
-    num_steps, total = len(phrase), len(frames)
-    costs = torch.empty(total)
-    before = LONGEST_STEP * num_steps  # frames that an alignment reaches back
-    for start in range(0, total, CHUNK_FRAMES):
-        first, stop = max(0, start - before), min(total, start + CHUNK_FRAMES)
-        local = _frame_costs(phrase, frames[first:stop], scale[first:stop])  # (n, t)
-        # Frames from -2 on, so that a step from before the chunk costs much.
-        path = F.pad(local[0], (LONGEST_STEP, 0), value=GAP_COST * num_steps)
-        best = torch.empty_like(local[0])
-        for step in range(1, num_steps):
-            torch.minimum(path[2:], path[1:-1], out=best)
-            torch.minimum(best, path[:-2], out=best)
-            torch.add(best, local[step], out=path[2:])
-        costs[start:stop] = path[2 + start - first :]
-    return costs / num_steps
+    costs = torch.empty(len(frames))
+
+    def align(start):
+        stop = start + CHUNK_FRAMES
+        first = max(0, start - LONGEST_STEP * len(phrase))  # an alignment reaches back so far
+        costs[start:stop] = _chunk_costs(phrase, frames[first:stop], scale[first:stop])[start - first :]
+
+    # Operations on a chunk are too small for torch to share them among its threads.
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(align, range(0, len(frames), CHUNK_FRAMES)))
+    return costs / len(phrase)
+
+
+def _chunk_costs(phrase, frames, scale):
+    """Sums (t,) of the costs of the best alignments that end at each frame of a chunk."""
+    local = _frame_costs(phrase, frames, scale)  # (n, t)
+    # Frames from -2 on, so that a step from before the chunk costs much. NumPy starts small operations faster.
+    path = F.pad(local[0], (LONGEST_STEP, 0), value=GAP_COST * len(phrase)).numpy()
+    best = np.empty_like(path[2:])
+    for cost in local[1:].numpy():
+        np.minimum(path[2:], path[1:-1], out=best)
+        np.minimum(best, path[:-2], out=best)
+        np.add(best, cost, out=path[2:])
+    return torch.from_numpy(path[2:])
 
 
 def _frame_costs(phrase, frames, scale):
     """(n, t)"""
-    costs = 1 - (phrase @ frames.float().T) * scale
+    costs = (phrase @ frames.float().T).mul_(-scale).add_(1)
     return costs.masked_fill_(scale == 0, GAP_COST)
 
 

@@ -14,7 +14,7 @@ from .alignment import GAP, alignment_costs, best_ends, paths_to
 from .settings import SearchSettings
 from .store import Recording
 
-ALIGNMENTS_PER_HIT = 4  # that are followed to their starts, as most of those of one place overlap
+ALIGNMENTS_PER_HIT = 2  # that are followed to their starts, as most of those of one place overlap
 MIN_ALIGNMENTS = 60
 OVERLAP = 0.3  # of the shorter of two hits, above which the worse one is left out
 

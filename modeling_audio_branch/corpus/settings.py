@@ -18,7 +18,7 @@ from .errors import CorpusError
 
 FILE = "search.safetensors"
 ATTENTION_SECONDS = 0.2  # that a frame sees on each side, of a model with full attention
-COMPONENTS = 64  # of frames that are kept: more find no more
+COMPONENTS = 32  # of frames that are kept: more find no more
 MIN_DEVIATION = 1e-3
 
 
