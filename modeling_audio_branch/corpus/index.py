@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..audio_file import AudioFile
 from ..audio_input import load_audio
-from ..disk import REMEDY, writing
+from ..disk import REMEDY, DiskError, writing
 from ..encoding import BAD_CLIP, eval_copy
 from ..hub.errors import first_line
 from ..hub.writing import remove_unfinished, replaced_file
@@ -127,7 +127,7 @@ class AudioIndex:
                 try:
                     changed = self._add(file)
                 except BAD_CLIP as error:
-                    if on_error == "raise" or isinstance(error, CorpusError):
+                    if on_error == "raise" or isinstance(error, (CorpusError, DiskError)):
                         raise
                     done.errors[file] = first_line(error)
                 else:
@@ -142,6 +142,8 @@ class AudioIndex:
         """
         files = [recordings] if isinstance(recordings, (str, os.PathLike)) else recordings
         files = [os.path.abspath(file) for file in files]
+        if self._about is None:
+            raise CorpusError(f"{self.folder} holds no index; give the folder of one.")
         with self._locked():
             if missing := [file for file in files if not self._store.path_of(file).exists()]:
                 raise CorpusError(f"{missing[0]} is not in the index {self.folder}; see its recordings().")
@@ -194,7 +196,7 @@ class AudioIndex:
             if files is not None:
                 if missing := set(files) - {recording.file for recording in recordings}:
                     raise CorpusError(f"{min(missing)} is not in the index {self.folder}; add it first.")
-                recordings = [recording for recording in recordings if recording.file in files]
+                recordings = [recording for recording in recordings if recording.file in set(files)]
             frames = [self._store.frames(recording) for recording in recordings]
             self._matrices[key] = FrameMatrix(recordings, frames, self.frame_seconds)
         return self._matrices[key]
@@ -324,7 +326,7 @@ class AudioIndex:
     def _read_about(self):
         path = self.folder / "index.json"
         if not path.exists():
-            if self.folder.exists() and (not self.folder.is_dir() or any(_visible(self.folder))):
+            if self.folder.exists() and (not self.folder.is_dir() or _others_in(self.folder)):
                 raise CorpusError(f"{self.folder} exists and is no index; give another folder.")
             return None
         try:
@@ -375,8 +377,9 @@ def _to_int8(frames):
     return (frames * LARGEST / frames.abs().amax(-1, keepdim=True).clamp(min=1e-6)).round().to(torch.int8)
 
 
-def _visible(folder):
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+def _others_in(folder):
+    """What is in a folder that no index leaves there, not even one that was killed when it was begun."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != FILE]
 
 
 def _progress(files):

@@ -158,6 +158,19 @@ def test_a_model_that_cannot_search_and_an_index_without_one_get_a_sentence(tmp_
     assert not (tmp_path / "db").exists()
 
 
+def test_an_index_that_was_killed_when_it_was_begun_is_one(tmp_path, model, files):
+    AudioIndex(tmp_path / "db", model).add(files)
+    (tmp_path / "db" / "index.json").unlink()
+    shutil.rmtree(tmp_path / "db" / "recordings")
+    assert len(AudioIndex(tmp_path / "db", model).add(files).added) == 3
+
+
+def test_nothing_is_made_where_something_is_to_be_removed(tmp_path):
+    with pytest.raises(CorpusError, match="db holds no index; give the folder of one"):
+        AudioIndex(tmp_path / "db").remove("a.wav")
+    assert not (tmp_path / "db").exists()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path, model):
     (tmp_path / "notes.txt").write_text("no index")
     with pytest.raises(CorpusError, match="exists and is no index; give another folder"):
@@ -201,11 +214,12 @@ def test_only_one_process_writes_at_a_time(index, files, tmp_path):
     assert index.add(files).unchanged == files
 
 
-def test_a_full_disk_is_one_sentence_and_nothing_is_lost(index, tmp_path):
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_a_full_disk_is_one_sentence_and_nothing_is_lost(index, tmp_path, on_error):
     more = write_recordings(tmp_path / "more", 1, seconds=30.0)
     before = contents(tmp_path / "db")
     with full_disk(20_000), pytest.raises(DiskError, match="cannot be written"):
-        index.add(more)
+        index.add(more, on_error=on_error)  # "skip", too: it is no error of the recording
     assert contents(tmp_path / "db") == before
     assert index.add(more).added == more
 
