@@ -21,7 +21,6 @@ from typing import Annotated
 
 import numpy as np
 import soundfile
-import torch
 import typer
 from rich.console import Console
 from rich.progress import track
@@ -142,7 +141,6 @@ def main(
     output: Annotated[Path, typer.Option(help="File of the results.")] = Path("outputs/phrase_search.json"),
 ) -> None:
     """Measures how well and how fast phrases are found."""
-    torch.set_num_threads(2)
     chosen, counts = [], defaultdict(int)
     for tape in load_tapes():
         counts[tape.speaker] += 1

@@ -175,7 +175,7 @@ def test_same_phrase_takes_three_files_and_names_a_bad_one(tmp_path, capsys):
 def test_finetune_trains_a_classifier_that_loads_again(tmp_path, capsys):
     load_example("finetune").main(checkpoint=save_tiny(tmp_path / "model"), epochs=1, output=tmp_path / "trained")
     lines = capsys.readouterr().out.splitlines()
-    assert f"of {len(RECORDINGS) + len(PHRASES)} training files" in lines[-1]
+    assert f"of {len(RECORDINGS) + len(PHRASES) + 1} training files" in lines[-1]
     trained = AutoModelForAudioClassification.from_pretrained(tmp_path / "trained")
     assert trained.config.id2label == {0: "audio", 1: "phrases"}
 

@@ -130,7 +130,7 @@ def test_the_source_distribution_holds_the_package_and_no_tests(built, sdist):
 def test_the_package_runs_as_the_command(installed, elsewhere):
     output = run(installed, "-m", "modeling_audio_branch", "--help", cwd=elsewhere, **offline(elsewhere))
     assert "Usage: audio-branch" in output
-    assert all(re.search(rf"\b{command}\b", output) for command in ("convert", "push", "plot", "info"))
+    assert all(re.search(rf"\b{command}\b", output) for command in ("convert", "push", "plot", "info", "index", "find"))
 
 
 USE = """
@@ -184,13 +184,17 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
         "CHECKPOINT": str(CHECKPOINT),
         "FILE": str(AUDIO / "go_somewhere.flac"),
         "MODEL": str(CHECKPOINT),
+        "RECORDINGS": str(AUDIO / "go_somewhere.flac"),
+        "QUERY.wav": str(AUDIO / "go_somewhere.flac"),
+        "DIR": str(elsewhere / "db"),
     }
     lines = dict.fromkeys(re.findall(r"`audio-branch ([^`]+)`", README))
     commands = {line.split()[0]: [arguments.get(word, word) for word in line.split()] for line in lines}
-    assert commands.keys() == {"convert", "push", "plot", "info"}
+    assert commands.keys() == {"convert", "push", "plot", "info", "index", "find"}
     push = commands.pop("push") + ["--dry-run", str(pushed), "--license", "gpl-2.0"]
-    if "--model" not in commands["plot"]:  # the default is the checkout's checkpoint
-        commands["plot"] += ["--model", str(CHECKPOINT)]
+    for name in ("plot", "index", "find"):
+        if "--model" not in commands[name]:  # the default is the checkout's checkpoint
+            commands[name] += ["--model", str(CHECKPOINT)]
 
     run(installed.parent / "audio-branch", *push, cwd=elsewhere, **offline(elsewhere))
     assert (pushed / "LICENSE").read_bytes() == (CHECKPOINT / "LICENSE").read_bytes()
@@ -206,3 +210,4 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
     assert output.splitlines()[:3] == ["torch.Size([2, 8, 512])", "torch.Size([2, 8, 2])", "torch.Size([2, 512])"]
     assert (converted / "model.safetensors").is_file()
     assert (elsewhere / "go_somewhere.segments.png").is_file()
+    assert (elsewhere / "db" / "index.json").is_file()

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from helpers.models import make_model, random_clips, tiny_config
-from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch import modeling_audio_branch as modeling
+from modeling_audio_branch import AudioBranchModel, encoding
 
 RATE = 16000
 
@@ -37,7 +36,7 @@ def test_threads_encode_at_a_time_and_the_model_stays_as_it_is(mode, prepared):
 
 def test_encode_takes_no_lock_that_threads_and_processes_share(monkeypatch):
     """A thread or a process that dies with tqdm's lock would block all others, also where no bar is shown."""
-    monkeypatch.setattr(modeling, "tqdm", lambda *_, **__: pytest.fail("tqdm was used"))
+    monkeypatch.setattr(encoding, "tqdm", lambda *_, **__: pytest.fail("tqdm was used"))
     model = make_model(AudioBranchModel, tiny_config())
     clips = [clip.numpy() for clip in random_clips([2000] * 9)]
     model.encode(clips, sampling_rate=RATE, show_progress=False)

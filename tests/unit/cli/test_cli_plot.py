@@ -32,12 +32,12 @@ def save_tiny(folder):
     return folder
 
 
-def test_the_four_commands_are_registered():
+def test_all_commands_are_registered():
     done = run("--help")
     assert done.exit_code == 0
-    assert all(f" {name} " in done.stdout for name in ("convert", "push", "plot", "info"))
+    assert all(f" {name} " in done.stdout for name in ("convert", "push", "plot", "info", "index", "find"))
     assert sorted(command.callback.__name__ for command in app.registered_commands) == [
-        *("convert", "info", "plot", "push")
+        *("convert", "find", "index", "info", "plot", "push")
     ]
 
 
