@@ -1,7 +1,7 @@
 """Hours of recordings in which phrases were laid, with what is said where.
 
     python -m recipes.phrases.prepare      # or data/root of any recipe: the recordings come from Debian packages
-    python -m benchmarks.haystacks         # writes 5.6 hours to data/haystacks
+    python -m benchmarks.haystacks         # writes 5.4 hours to data/haystacks
 
 Six speakers, two of each language, whom no training heard (see recipes/phrases). A tape of about 10 minutes is one
 speaker's prompts of the telephone exchange in random order, with pauses of 0.2 to 1.4 s; each prompt is on two tapes of
@@ -12,6 +12,7 @@ All is at 8 kHz, the rate of half of the recordings.
 import json
 import random
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,7 @@ def load_queries(language: str, count: int = QUERIES) -> list[Query]:
     return [queries[i] for i in sorted(chosen)]
 
 
+@cache
 def _speech(package):
     """Of each prompt of a speaker: the samples of its speech, all samples, and where the speech is in them."""
     speech = {}

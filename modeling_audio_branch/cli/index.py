@@ -29,10 +29,11 @@ def index(
         done = audio_index.add(recordings, show_progress=True, on_error="skip")
         for sentence in done.errors.values():
             typer.echo(sentence, err=True)
-        hours = sum(recording.seconds for recording in audio_index.recordings()) / 3600
+        held = audio_index.recordings()
+        hours = sum(recording.seconds for recording in held) / 3600
         typer.echo(
             f"{len(done.added)} added, {len(done.unchanged)} unchanged, {len(done.errors)} left out; the index {db} "
-            f"holds {len(audio_index)} recordings of {hours:.2f} hours."
+            f"holds {len(held)} recordings of {hours:.2f} hours."
         )
         if done.errors:
             raise typer.Exit(1)

@@ -194,9 +194,10 @@ class AudioIndex:
         if key not in self._matrices:
             recordings = self.recordings()
             if files is not None:
-                if missing := set(files) - {recording.file for recording in recordings}:
+                wanted = set(files)
+                if missing := wanted - {recording.file for recording in recordings}:
                     raise CorpusError(f"{min(missing)} is not in the index {self.folder}; add it first.")
-                recordings = [recording for recording in recordings if recording.file in set(files)]
+                recordings = [recording for recording in recordings if recording.file in wanted]
             frames = [self._store.frames(recording) for recording in recordings]
             self._matrices[key] = FrameMatrix(recordings, frames, self.frame_seconds)
         return self._matrices[key]

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from matplotlib.figure import Figure
 
 from ..audio_input import load_audio
 from ..corpus.alignment import paths_to
+from ..corpus.cutouts import read_part
 from .segments import clip_name
 from .style import BLUE, COLORMAP, ORANGE, hide_frame, styled
 
@@ -37,7 +37,7 @@ def plot_hit(index, phrase: Any, hit, sampling_rate: int | None = None) -> Figur
     similarity = (query @ matrix.frames[shown].float().T) * matrix.scale[shown]  # (n, t)
 
     start, stop = shown.start * seconds, (shown.start + similarity.shape[1]) * seconds
-    recording = _read_part(hit.file, start, stop)
+    recording = read_part(hit.file, start, stop)[0].mean(1)
     wave = load_audio(phrase, rate, sampling_rate)
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     panels = figure.subplots(2, 2, width_ratios=[1, 7], height_ratios=[1, 4])
@@ -59,10 +59,3 @@ def plot_hit(index, phrase: Any, hit, sampling_rate: int | None = None) -> Figur
     chance = "" if hit.probability is None else f", probability {hit.probability:.0%}"
     above.set_title(f"Found at {hit.start:.2f} s: score {hit.score:.2f}{chance}", fontsize=11)
     return figure
-
-
-def _read_part(file, start, stop):
-    """Mono samples of a part of a file, at the file's rate."""
-    with soundfile.SoundFile(file) as recording:
-        recording.seek(min(round(start * recording.samplerate), recording.frames))
-        return recording.read(round((stop - start) * recording.samplerate), always_2d=True).mean(1)
