@@ -27,19 +27,14 @@ SECONDS = 120  # of each tape: full attention sees all of it
 
 def main(checkpoint: Annotated[str, typer.Option(help="Folder or Hub repository.")] = "checkpoints/phrases") -> None:
     """Compares spans with the clips cut out."""
-    tapes = {tape.speaker: tape for tape in reversed(load_tapes())}.values()
+    model = AudioBranchModel.from_pretrained(checkpoint).eval()
+    tapes = [_cut_out(model, tape) for tape in {tape.speaker: tape for tape in reversed(load_tapes())}.values()]
     table = Table("attention window", "median", "10 % quantile", "of different phrases", box=None)
     for window in WINDOWS:
         model = AudioBranchModel.from_pretrained(checkpoint, attention_window=window).eval()
-        alone_model = AudioBranchModel.from_pretrained(checkpoint).eval()
         same, different = [], []
-        for tape in tapes:
-            samples = load_audio(tape.path, SAMPLE_RATE)[: SECONDS * SAMPLE_RATE]
-            phrases = [p for p in tape.phrases if MIN_PHRASE <= p.end - p.start <= MAX_PHRASE and p.end < SECONDS]
-            spans = [(phrase.start, phrase.end) for phrase in phrases]
+        for samples, spans, alone in tapes:
             inside = model.encode(samples, SAMPLE_RATE, spans=spans).sequence_embedding  # (N, S * feature_dim)
-            cut = [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in spans]
-            alone = alone_model.encode(cut, SAMPLE_RATE, show_progress=False).sequence_embedding
             cosine = inside @ alone.T  # (N, N)
             same.append(cosine.diagonal())
             different.append(cosine[~torch.eye(len(cosine), dtype=torch.bool)])
@@ -48,6 +43,15 @@ def main(checkpoint: Annotated[str, typer.Option(help="Folder or Hub repository.
         name = "all" if window is None else f"{window} frames"
         table.add_row(name, *(f"{value.item():.2f}" for value in values))
     Console().print(table)
+
+
+def _cut_out(model, tape):
+    """The start of a tape, the spans of its phrases in seconds, and the embeddings of each cut out, (N, ...)."""
+    samples = load_audio(tape.path, SAMPLE_RATE)[: SECONDS * SAMPLE_RATE]
+    phrases = [p for p in tape.phrases if MIN_PHRASE <= p.end - p.start <= MAX_PHRASE and p.end < SECONDS]
+    spans = [(phrase.start, phrase.end) for phrase in phrases]
+    cut = [samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)] for start, end in spans]
+    return samples, spans, model.encode(cut, SAMPLE_RATE, show_progress=False).sequence_embedding
 
 
 if __name__ == "__main__":
