@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -117,6 +116,7 @@ def iter_encode(
     is_batch: bool = True,
     on_error: str = "raise",
     spans: list | SlidingWindows | None = None,
+    batch_samples: int | None = None,
 ) -> Iterator[EncodedClip]:
     """Encodes clips, and yields each as soon as its batch is done: long files first, then by length.
 
@@ -133,6 +133,7 @@ def iter_encode(
         on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is encoded), or
             `skip` the clip.
         spans: Of each clip (see [`AudioBranchModel.forward`]), or the windows of all; None for whole clips.
+        batch_samples: At most so many samples in a forward pass, padding included, but at least one clip.
     """
     model, present = eval_copy(model), []
     for i, clip in enumerate(clips):
@@ -162,7 +163,7 @@ def iter_encode(
                 continue
             if blocks is not None:
                 yield EncodedClip(i, outputs)
-        for batch in _batches(waves, batch_size, same_length_batches):
+        for batch in _batches(waves, batch_size, same_length_batches, batch_samples):
             padded = pad_batch([waves[i] for i in batch], device=input_device(model))
             yield from map(EncodedClip, batch, _forward(model, *padded, batch, _spans_of(spans, batch)))
 
@@ -200,13 +201,17 @@ def _spans_of(spans, batch):
     return [spans[i] for i in batch] if isinstance(spans, Sequence) else spans
 
 
-def _batches(waves, batch_size, same_length):
+def _batches(waves, batch_size, same_length, batch_samples):
     """The indices of the clips (index: samples) in batches, sorted by length."""
-    by_length = sorted(waves, key=lambda i: len(waves[i]))
-    groups = [by_length]
-    if same_length:
-        groups = [list(group) for _, group in groupby(by_length, key=lambda i: len(waves[i]))]
-    return [group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)]
+    batches, longest = [], 0
+    for i in sorted(waves, key=lambda i: len(waves[i])):
+        length, size = len(waves[i]), len(batches[-1]) if batches else batch_size
+        is_full = size >= batch_size or (batch_samples is not None and (size + 1) * length > batch_samples)
+        if is_full or (same_length and length != longest):
+            batches.append([])
+        batches[-1].append(i)
+        longest = length
+    return batches
 
 
 def stack_clips(

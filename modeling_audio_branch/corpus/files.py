@@ -9,8 +9,12 @@ from .errors import CorpusError
 SUFFIXES = {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"}  # of libsndfile
 
 
-def recordings_in(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[str]:
+def recordings_in(paths: str | os.PathLike | Iterable[str | os.PathLike], strict: bool = True) -> list[str]:
     """Absolute paths of files, and of the audio files below folders in the order of their names, each once.
+
+    Args:
+        paths: Of files and folders.
+        strict: Refuse names that can't be written in UTF-8.
 
     Raises:
         CorpusError: A path does not exist, can't be written in UTF-8, or is of a folder without audio.
@@ -25,10 +29,11 @@ def recordings_in(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> lis
                 raise CorpusError(f"{path} holds no audio files ({', '.join(sorted(SUFFIXES))}); give another folder.")
         elif not path.is_file():
             raise CorpusError(f"{path} is neither a file nor a folder; give recordings or folders of them.")
-        for each in found:
+        for each in map(str, found):
             try:
-                str(each).encode()
+                each.encode()
             except UnicodeEncodeError as error:
-                raise CorpusError(f"{str(each)!r} has a name that is not UTF-8; rename the file.") from error
-            files[str(each)] = None
+                if strict:
+                    raise CorpusError(f"{each!r} has a name that is not UTF-8; rename the file.") from error
+            files[each] = None
     return list(files)

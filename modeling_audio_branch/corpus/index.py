@@ -4,7 +4,6 @@ T encoder frames, D d_model, C components that are kept of a frame.
 """
 
 import copy
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -28,6 +27,7 @@ from ..modeling_audio_branch import AudioBranchModel
 from ..streaming import is_limited, stream_frames
 from .errors import CorpusError
 from .files import recordings_in
+from .fingerprint import fingerprint
 from .search import FrameMatrix, Hit
 from .settings import FILE, MIN_DEVIATION, SearchSettings, read_settings, settings_of
 from .store import Recording, RecordingStore, file_state, hash_of
@@ -282,7 +282,7 @@ class AudioIndex:
         identity = {
             "name": name,
             "revision": getattr(model.config, "_commit_hash", None),
-            "fingerprint": fingerprint(model),
+            "fingerprint": fingerprint([model.front_end, model.encoder], model.config, ["attention_window"]),
         }
         if self._about is None:
             self._about = {
@@ -342,21 +342,6 @@ class AudioIndex:
         self.settings.save(self.folder / FILE)
         with replaced_file(self.folder / "index.json") as path:
             path.write_text(json.dumps(self._about, indent=1) + "\n", encoding="utf-8")
-
-
-def fingerprint(model: AudioBranchModel) -> str:
-    """A hash of all that decides the encoder's frames: its weights and the settings of the network."""
-    digest = hashlib.sha256()
-    for part in (model.front_end, model.encoder):
-        for name, value in sorted(part.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    skipped = ("_name_or_path", "transformers_version", "attention_window", "dtype", "architectures", "auto_map")
-    settings = {name: value for name, value in model.config.to_dict().items() if name not in skipped}
-    for name in ("custom_pipelines", "id2label", "label2id", "problem_type"):
-        settings.pop(name, None)
-    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-    return digest.hexdigest()
 
 
 def _narrowed(model, attention_window):

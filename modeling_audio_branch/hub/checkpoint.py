@@ -22,7 +22,7 @@ WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.
 CODE = re.compile(r"[a-z_0-9]+\.py")
 NAMED_FILES = (
     *("config.json", "preprocessor_config.json", "README.md", "LICENSE", "LICENSE-CODE", "results.json"),
-    *("requirements.txt", "golden.safetensors", ".gitattributes", "search.safetensors"),
+    *("requirements.txt", "golden.safetensors", ".gitattributes", "search.safetensors", "rotation.safetensors"),
 )
 # The files of a checkpoint that are read, or written anew for the upload.
 CHECKPOINT_FILES = re.compile("|".join([*map(re.escape, NAMED_FILES), WEIGHTS.pattern, CODE.pattern]))

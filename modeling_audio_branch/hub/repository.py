@@ -7,9 +7,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from ..corpus.compression import FILE as ROTATION_FILE
+from ..corpus.compression import read_rotation, save_rotation
 from ..corpus.errors import CorpusError
 from ..corpus.settings import FILE as SEARCH_FILE
-from ..corpus.settings import SearchSettings, read_settings
+from ..corpus.settings import read_settings
 from . import clean_room
 from .card import Statements, eval_results_yaml, task_of, write_card
 from .checkpoint import CHECKPOINT_FILES, copy_weights
@@ -23,7 +25,7 @@ REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", 
 UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
 ALLOWED = [
     *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
-    *("requirements.txt", "the search settings"),
+    *("requirements.txt", "the search settings", "the rotation"),
 ]
 
 
@@ -56,8 +58,7 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
     save_file(golden, expected.golden, metadata={"tolerance": str(facts.tolerance)})
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
     write_licenses(folder, statements.license, license_text())
-    if (checkpoint / SEARCH_FILE).is_file():
-        read_search_settings(checkpoint / SEARCH_FILE, model).save(folder / SEARCH_FILE)
+    copy_corpus_settings(checkpoint, folder, model)
     if statements.results_file is not None:
         shutil.copyfile(statements.results_file, folder / "results.json")
     expected.printed = clean_room.verify_in_clean_process(str(folder), None, expected)
@@ -70,10 +71,13 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
     return expected
 
 
-def read_search_settings(path: Path, model) -> SearchSettings:
-    """The search settings of a checkpoint; an UploadError if they are not of this model."""
+def copy_corpus_settings(checkpoint: Path, folder: Path, model) -> None:
+    """Copies the search settings and the rotation that a checkpoint has; an UploadError if they don't fit the model."""
     try:
-        return read_settings(path, model.config.d_model)
+        if (checkpoint / SEARCH_FILE).is_file():
+            read_settings(checkpoint / SEARCH_FILE, model.config.d_model).save(folder / SEARCH_FILE)
+        if (checkpoint / ROTATION_FILE).is_file():
+            save_rotation(read_rotation(checkpoint / ROTATION_FILE, model.config.feature_dim), folder)
     except CorpusError as error:
         raise UploadError(str(error)) from error
 

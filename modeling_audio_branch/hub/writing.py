@@ -36,16 +36,22 @@ def new_folder(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[Path]:
+def replaced_file(path: Path, through: Path | None = None) -> Iterator[Path]:
     """Gives a path to write a file to. At the end it takes the place of `path`; after an error it is gone.
+
+    Args:
+        path: Of the file.
+        through: Folder on the same disk where it is until then; by default that of the file.
 
     Raises:
         DiskError: The file or its folder cannot be written.
     """
     with writing(path):
         try:
+            through = path.parent if through is None else through
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=path.parent)
+            through.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=through)
         except OSError as error:
             raise DiskError(f"{path} cannot be written ({error.strerror}); give another path.") from error
         with temporary as folder:

@@ -38,7 +38,7 @@ def model():
 def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
     names = {path.name for path in FOLDER.iterdir()}
     parts = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "LICENSE", "results.json"}
-    parts.add("search.safetensors")
+    parts |= {"search.safetensors", "rotation.safetensors"}
     assert names == parts
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6
     assert model.num_parameters() < 8e6 and model.dtype == torch.float32

@@ -186,13 +186,15 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
         "MODEL": str(CHECKPOINT),
         "RECORDINGS": str(AUDIO / "go_somewhere.flac"),
         "QUERY.wav": str(AUDIO / "go_somewhere.flac"),
+        "CORPUS": str(AUDIO),
+        "TABLE": str(elsewhere / "table"),
         "DIR": str(elsewhere / "db"),
     }
     lines = dict.fromkeys(re.findall(r"`audio-branch ([^`]+)`", README))
     commands = {line.split()[0]: [arguments.get(word, word) for word in line.split()] for line in lines}
-    assert commands.keys() == {"convert", "push", "plot", "info", "index", "find"}
+    assert commands.keys() == {"convert", "push", "plot", "info", "index", "find", "embed"}
     push = commands.pop("push") + ["--dry-run", str(pushed), "--license", "gpl-2.0"]
-    for name in ("plot", "index", "find"):
+    for name in ("plot", "index", "find", "embed"):
         if "--model" not in commands[name]:  # the default is the checkout's checkpoint
             commands[name] += ["--model", str(CHECKPOINT)]
 
@@ -211,3 +213,4 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
     assert (converted / "model.safetensors").is_file()
     assert (elsewhere / "go_somewhere.segments.png").is_file()
     assert (elsewhere / "db" / "index.json").is_file()
+    assert (elsewhere / "table" / "features-000000.parquet").is_file()

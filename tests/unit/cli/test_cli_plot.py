@@ -35,9 +35,9 @@ def save_tiny(folder):
 def test_all_commands_are_registered():
     done = run("--help")
     assert done.exit_code == 0
-    assert all(f" {name} " in done.stdout for name in ("convert", "push", "plot", "info", "index", "find"))
+    assert all(f" {name} " in done.stdout for name in ("convert", "push", "plot", "info", "index", "find", "embed"))
     assert sorted(command.callback.__name__ for command in app.registered_commands) == [
-        *("convert", "find", "index", "info", "plot", "push")
+        *("convert", "embed", "find", "index", "info", "plot", "push")
     ]
 
 

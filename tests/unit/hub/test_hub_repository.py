@@ -9,10 +9,12 @@ import torch
 
 from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.corpus.settings import SearchSettings
+from modeling_audio_branch.corpus import save_rotation
+from modeling_audio_branch.corpus.compression import rotation_of
+from modeling_audio_branch.corpus.settings import SearchSettings, read_settings
 from modeling_audio_branch.hub import repository
 from modeling_audio_branch.hub.errors import UploadError
-from modeling_audio_branch.hub.repository import check_allowlist, license_text, read_search_settings
+from modeling_audio_branch.hub.repository import check_allowlist, copy_corpus_settings, license_text
 
 
 def test_files_of_the_allowlist_are_listed_by_name(small):
@@ -44,12 +46,20 @@ def test_the_licence_is_the_one_of_the_checkout_or_of_the_installed_package(tmp_
     assert license_text() == "of the wheel"
 
 
-def test_search_settings_are_published_if_they_are_of_the_model(tmp_path):
+def test_search_settings_and_rotation_are_published_if_they_are_of_the_model(tmp_path):
     model, settings = make_model(AudioBranchModel, tiny_config()), SearchSettings(3)
+    folder = tmp_path / "repository"
     settings.measure(torch.randn(100, 16))
     settings.save(tmp_path / "search.safetensors")
-    assert read_search_settings(tmp_path / "search.safetensors", model).attention_window == 3
+    save_rotation(torch.eye(model.config.feature_dim), tmp_path)
+    copy_corpus_settings(tmp_path, folder, model)
+    assert read_settings(folder / "search.safetensors").attention_window == 3
+    assert torch.equal(rotation_of(str(folder), model.config.feature_dim), torch.eye(model.config.feature_dim))
     settings.measure(torch.randn(100, 8))
     settings.save(tmp_path / "search.safetensors")
     with pytest.raises(UploadError, match="search.safetensors holds search settings that don't fit the model"):
-        read_search_settings(tmp_path / "search.safetensors", model)
+        copy_corpus_settings(tmp_path, folder, model)
+    (tmp_path / "search.safetensors").unlink()
+    save_rotation(torch.eye(3), tmp_path)
+    with pytest.raises(UploadError, match="rotation.safetensors holds no rotation of"):
+        copy_corpus_settings(tmp_path, folder, model)
