@@ -1,5 +1,7 @@
 """The shards of a job on Ray Data: the same rows, by a pool of actors on one machine or on a cluster."""
 
+import copy
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..disk import DiskError
+from ..hub.errors import first_line
 from .errors import CorpusError
 from .plan import Plan, read_plan
 from .progress import JobProgress
@@ -39,7 +43,7 @@ def embed_with_ray(
     """Embeds shards, each written by the actor that embeds it. What an actor that dies had not written, another does.
 
     Raises:
-        CorpusError: Ray is not installed, or a shard can't be embedded.
+        CorpusError: Ray is not installed or ended, or a shard can't be written.
     """
     try:
         import ray
@@ -50,12 +54,13 @@ def embed_with_ray(
         return
     own = not ray.is_initialized()
     if own:
-        ray.init(address=settings.address, log_to_driver=False, configure_logging=False)
+        ray.init(address=settings.address, log_to_driver=False, logging_level=logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-        arguments = {"work": ray.put(replace(work, model=work.model.cpu())), "plan_path": plan_path}
+        arguments = {"work": ray.put(replace(work, model=copy.deepcopy(work.model).cpu())), "plan_path": plan_path}
         arguments |= {"folder": plan_path.parent.parent, "through": through}
         done = rows.map_batches(
             ShardEmbedder,
@@ -66,18 +71,14 @@ def embed_with_ray(
             num_gpus=settings.gpus or None,
         )
         for each in done.iter_rows():
+            if each["error"]:
+                raise CorpusError(each["error"])
             report(each["rows"], each["seconds"], each["failures"])
     except ray.exceptions.RayError as error:
-        raise CorpusError(f"Ray ended: {_cause(error)}") from error
+        raise CorpusError(f"Ray ended ({first_line(error):.200}); give the same command again to go on.") from error
     finally:
         if own:
             ray.shutdown()
-
-
-def _cause(error):
-    """The sentence of the error that an actor raised."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 class ShardEmbedder:
@@ -95,10 +96,11 @@ class ShardEmbedder:
         self.folder, self.through = folder, through
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list]:
-        counts = []
-        for shard in batch["shard"].tolist():
-            count = JobProgress(len(self.plan.rows_of(shard)), is_shown=False)
+        """What was done for one shard; its `error` is a sentence for the one who started the job, or empty."""
+        (shard,), error = batch["shard"].tolist(), ""
+        count = JobProgress(len(self.plan.rows_of(shard)), is_shown=False)
+        try:
             self.work.embed(self.plan, [shard], self.folder, self.through / str(shard), report=count.advance)
-            counts.append((count.rows, count.seconds, count.failures))
-        rows, seconds, failures = zip(*counts, strict=True)
-        return {"rows": list(rows), "seconds": list(seconds), "failures": list(failures)}
+        except (CorpusError, DiskError) as raised:
+            error = first_line(raised)
+        return {"rows": [count.rows], "seconds": [count.seconds], "failures": [count.failures], "error": [error]}

@@ -25,7 +25,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """A local Ray of two cores, shared by the tests of this file."""
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
@@ -64,5 +64,5 @@ def test_an_error_of_an_actor_is_one_sentence(corpus, cluster, tmp_path):
     embed_corpus(sorted(corpus.glob("clip*"))[:1], tmp_path / "out", model, workers=0)
     (tmp_path / "out" / ".embed" / "0-of-1").mkdir(exist_ok=True)
     (tmp_path / "out" / ".embed" / "0-of-1" / "1").write_text("in the way")
-    with pytest.raises(CorpusError, match="Ray ended: .*features-000001.parquet cannot be written"):
+    with pytest.raises(CorpusError, match="features-000001.parquet cannot be written"):
         embed_corpus(corpus, tmp_path / "out", model, ray=RaySettings(actors=1))
