@@ -9,8 +9,11 @@ import io
 import math
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -72,7 +75,7 @@ def decode(
         RuntimeError: A worker process was killed.
     """
     tasks = _Tasks(rows, numbers, audio, rate, can_stream)
-    options = {"prefetch_factor": TASKS_AHEAD, "worker_init_fn": _ignore_interrupt} if workers else {}
+    options = {"prefetch_factor": TASKS_AHEAD, "worker_init_fn": partial(_start_worker, os.getpid())} if workers else {}
     loader = DataLoader(tasks, batch_size=None, num_workers=workers, collate_fn=_unchanged, **options)
     for decoded in loader:
         yield from decoded
@@ -82,9 +85,20 @@ def _unchanged(decoded):
     return decoded
 
 
-def _ignore_interrupt(_):
-    """Ctrl-C goes to all processes of a terminal, but only the main one decides what to do."""
+def _start_worker(main, _):
+    """Ctrl-C goes to all processes of a terminal, but the main one decides what to do; without it, this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(main,), daemon=True).start()
+
+
+def _end_with(main):
+    """Ends this process when the main one was killed. It would wait for ever to give away what it has decoded."""
+    try:
+        while True:
+            os.kill(main, 0)
+            time.sleep(1)
+    except OSError:
+        os._exit(1)
 
 
 class _Tasks(Dataset):

@@ -1,8 +1,11 @@
 """Decoding in worker processes: the same samples, whatever rows a worker gets at once."""
 
 import hashlib
+import multiprocessing
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -79,6 +82,32 @@ def test_bytes_are_a_file_as_long_as_it_is_needed():
         open(path)
     with as_file("here.wav") as path:
         assert path == "here.wav"
+
+
+def test_workers_end_when_their_process_was_killed(tmp_path):
+    """They hold more than the pipe to their process takes, so that they could never give it away."""
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=decode_for_ever, args=(write_corpus(tmp_path / "corpus", 60), tmp_path))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "started").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = [psutil.Process(int(pid)) for pid in (tmp_path / "started").read_text().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.join()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+def decode_for_ever(files, folder):
+    rows = read_plan(folder / "none").grown(sources_of(files), 100).rows
+    decoded = decode(rows, list(range(60)) * 20, {}, RATE, True, workers=2)
+    next(decoded)
+    pids = [str(process.pid) for process in multiprocessing.active_children()]
+    (folder / "started.part").write_text(" ".join(pids))
+    (folder / "started.part").rename(folder / "started")
+    time.sleep(600)
 
 
 def test_any_error_of_a_file_is_that_of_its_rows_alone(files, tmp_path, monkeypatch):
