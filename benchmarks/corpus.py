@@ -66,8 +66,8 @@ def ways(model: AudioBranchModel, files: list[Path], with_ray: bool) -> dict:
         "only decoding": lambda: [load_audio(path, rate) for path in files],
         "loop over files": loop,
     }
-    for workers in (0, 1, 2):
-        found[f"embed_corpus, {workers} workers"] = lambda workers=workers: embed(workers=workers)
+    for workers in (0, 2):
+        found[f"embed_corpus, {workers} processes"] = lambda workers=workers: embed(workers=workers)
     if with_ray:
         found["embed_corpus, Ray, 2 actors"] = lambda: embed(ray=RaySettings(actors=2))
     return found

@@ -8,11 +8,13 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from .audio_batch import CLIPS, MAX_CHANNELS, is_file
 from .masks import length_mask, to_device
@@ -262,14 +264,27 @@ def resample(samples: torch.Tensor, rate: int, target_rate: int) -> torch.Tensor
     """Samples (L,) at `rate` to ceil(L * target_rate / rate) samples at `target_rate`, in Hz."""
     if rate == target_rate or not len(samples):
         return samples
+    ratio = rate_ratio(rate, target_rate)
+    o, n = ratio.numerator, ratio.denominator
     try:
-        import torchaudio
+        resampler = _resampler(o, n)
     except ImportError as error:
         raise ImportError(
             f"Audio at {rate} Hz must be resampled to {target_rate} Hz, which needs torchaudio: pip install torchaudio."
         ) from error
-    ratio = rate_ratio(rate, target_rate)
-    return torchaudio.functional.resample(samples, ratio.numerator, ratio.denominator)
+    # A convolution is prepared anew for each length, which takes longer than running it; so there are few lengths. The
+    # filter sees zeros behind the samples anyway.
+    step = 2 ** max(10, len(samples).bit_length() - 4)
+    padded = F.pad(samples, (0, -len(samples) % step))
+    return resampler(padded)[: math.ceil(len(samples) * n / o)]
+
+
+@lru_cache(maxsize=8)
+def _resampler(o, n):
+    """Its filter takes as long to make as a short clip to resample."""
+    import torchaudio
+
+    return torchaudio.transforms.Resample(o, n)
 
 
 def rate_ratio(rate: int, target_rate: int) -> Fraction:

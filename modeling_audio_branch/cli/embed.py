@@ -39,7 +39,7 @@ def embed(
     binary: Annotated[bool, typer.Option("--binary", help="Store signs, eight to a byte.")] = False,
     sequence_embedding: Annotated[bool, typer.Option("--sequence-embedding", help="Also store this.")] = False,
     shard: Annotated[str, typer.Option(help="I/N: of all shards those that are I modulo N.")] = "0/1",
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes; one for each core if left out.")] = None,
     batch_seconds: Annotated[float | None, typer.Option(help="Audio of a forward pass.")] = None,
     rows_per_shard: Annotated[int, typer.Option(min=1, help="Rows of a file of the output.")] = 256,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Try files again that failed.")] = False,
@@ -64,8 +64,6 @@ def embed(
         form = FeatureFormat("int8" if int8 else "binary" if binary else dtype.value, dim, sequence_embedding)
         ray = RaySettings(ray_address, actors, gpus) if engine is Engine.ray else None
         network = load_model(model, trust_remote_code).base_model
-        if ray is None:  # a prepared model can't be sent to other processes
-            network.prepare_for_inference()
         options = {"workers": workers, "batch_seconds": batch_seconds, "rows_per_shard": rows_per_shard, "ray": ray}
         result = embed_corpus(
             inputs, out, network, form, split, _part(shard), retry_errors=retry_errors, show_progress=True, **options

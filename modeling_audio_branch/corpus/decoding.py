@@ -35,7 +35,9 @@ from .store import hash_of
 
 ROWS_AT_ONCE = 8  # that a worker decodes for one answer
 SPANS_AT_ONCE = 256  # of one recording, which is read once for all of them
-TASKS_AHEAD = 8  # of a worker
+TASKS_AHEAD = 16  # of all workers: so much is held in memory
+POLL_SECONDS = 0.5
+LONG_FILE_BYTES = 2**16  # a smaller file is not asked for its length: at 4 kbit/s, it would just have two minutes
 NEEDED = ["path", "start", "end", SOURCE, NUMBER]  # columns of the plan
 AT_END = 0.1  # seconds that a span may end after its recording, as rounded durations in tables do
 
@@ -75,7 +77,11 @@ def decode(
         RuntimeError: A worker process was killed.
     """
     tasks = _Tasks(rows, numbers, audio, rate, can_stream)
-    options = {"prefetch_factor": TASKS_AHEAD, "worker_init_fn": partial(_start_worker, os.getpid())} if workers else {}
+    options = (
+        {"prefetch_factor": max(2, TASKS_AHEAD // workers), "worker_init_fn": partial(_start_worker, os.getpid())}
+        if workers
+        else {}
+    )
     loader = DataLoader(tasks, batch_size=None, num_workers=workers, collate_fn=_unchanged, **options)
     for decoded in loader:
         yield from decoded
@@ -88,15 +94,15 @@ def _unchanged(decoded):
 def _start_worker(main, _):
     """Ctrl-C goes to all processes of a terminal, but the main one decides what to do; without it, this one ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(main,), daemon=True).start()
+    threading.Thread(target=end_with, args=(main,), daemon=True).start()
 
 
-def _end_with(main):
-    """Ends this process when the main one was killed. It would wait for ever to give away what it has decoded."""
+def end_with(main: int) -> None:
+    """Ends this process when the main one, of which this is the number, was killed: nobody would get its results."""
     try:
         while True:
             os.kill(main, 0)
-            time.sleep(1)
+            time.sleep(POLL_SECONDS)
     except OSError:
         os._exit(1)
 
@@ -171,6 +177,8 @@ def id_of(digest: str, start: float | None, end: float | None) -> str:
 
 
 def _is_long(audio):
+    if (os.path.getsize(audio) if isinstance(audio, str) else len(audio)) < LONG_FILE_BYTES:
+        return False
     try:
         info = soundfile.info(os.fsencode(audio) if isinstance(audio, str) else io.BytesIO(audio))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 import filelock
 
 from ..disk import REMEDY, writing
-from ..encoding import eval_copy
+from ..encoding import eval_copy, input_device
 from ..hub.errors import first_line
 from ..hub.writing import remove_unfinished, replaced_file
 from ..modeling_audio_branch import AudioBranchModel
@@ -24,12 +24,14 @@ from .errors import CorpusError
 from .features import failures_of, shard_path, shard_paths, write_errors
 from .fingerprint import fingerprint
 from .plan import Plan, read_plan
+from .processes import embed_in_processes
 from .progress import JobProgress
 from .ray_engine import RaySettings, embed_with_ray
 from .shards import Interrupted, Work
 from .sources import source_of, sources_of
 
 FORMAT = 1
+LOCK_SECONDS = 5  # until the processes of a call that was killed have ended, too
 HIDDEN = ".embed"  # folder beside the features: the plan, locks, files that are not whole
 ROWS_PER_SHARD = 256
 CPU_BATCH_SECONDS, GPU_BATCH_SECONDS = 60.0, 600.0
@@ -86,7 +88,8 @@ def embed_corpus(
         form: How features are stored; by default as float32.
         split: Of datasets that have several.
         part: (I, N): of all shards those that are I modulo N, where N processes or machines share the work.
-        workers: Processes that decode; by default one for each core but one, at most 8.
+        workers: Processes beside this one: on a CPU they embed a shard each, by default one for each core; with a GPU
+            they decode for this one, by default one for each core but one, at most 8. With 0, this process does all.
         batch_seconds: At most so much audio in a forward pass; by default 60 s, on a GPU 600 s. The features don't
             depend on it.
         rows_per_shard: Rows of a file of the output; at most these are lost when the process is killed.
@@ -117,8 +120,7 @@ def embed_corpus(
         with JobProgress(rows, show_progress) as progress, stop_on_interrupt() as stopped:
             try:
                 if ray is None:
-                    workers = default_workers() if workers is None else workers
-                    work.embed(plan, shards, folder, through, workers, progress.advance, stopped.is_set)
+                    run_here(work, plan, shards, folder, through, workers, progress.advance, stopped.is_set)
                 else:
                     embed_with_ray(work, job.plan_path, shards, through, ray, progress.advance)
             except (Interrupted, KeyboardInterrupt):
@@ -165,7 +167,7 @@ class CorpusFolder:
         if about is None:
             with replaced_file(self.folder / "embed.json") as path:
                 path.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
-        default = CPU_BATCH_SECONDS if model.device.type == "cpu" else GPU_BATCH_SECONDS
+        default = CPU_BATCH_SECONDS if input_device(model).type == "cpu" else GPU_BATCH_SECONDS
         return Work(model, form, rotation, mine, audio, default if batch_seconds is None else batch_seconds)
 
     def read_about(self) -> dict | None:
@@ -211,7 +213,7 @@ class CorpusFolder:
     def locked(self, name: str) -> Iterator[None]:
         """Keeps other processes from doing the same part of the work."""
         try:
-            with filelock.FileLock(self.hidden / f"{name}.lock", timeout=0):
+            with filelock.FileLock(self.hidden / f"{name}.lock", timeout=LOCK_SECONDS):
                 yield
         except filelock.Timeout as error:
             raise CorpusError(f"Another process writes to {self.folder}; wait until it has ended.") from error
@@ -240,9 +242,16 @@ def describe(model: AudioBranchModel, name: str | None, form: FeatureFormat) -> 
     }
 
 
-def default_workers() -> int:
-    """Processes that decode: one for each core but one, at most 8."""
-    return min(8, len(os.sched_getaffinity(0)) - 1) if hasattr(os, "sched_getaffinity") else 1
+def run_here(work, plan, shards, folder, through, workers, report, is_stopped) -> None:
+    """Embeds shards on this machine (see `Work.embed`)."""
+    cores, is_on_cpu = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, work.is_on_cpu
+    if workers is None:
+        workers = cores if is_on_cpu else min(8, cores - 1)
+    processes = min(workers, len(shards))
+    if is_on_cpu and processes > 1:
+        embed_in_processes(work, plan, shards, folder, through, processes, report, is_stopped)
+    else:
+        work.embed(plan, shards, folder, through, 0 if is_on_cpu else workers, report, is_stopped)
 
 
 def _check_part(part):

@@ -92,6 +92,7 @@ class ShardEmbedder:
             self.work.model.to("cuda")
         else:
             torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+            self.work.model.prepare_for_inference()
         self.plan: Plan = read_plan(plan_path)
         self.folder, self.through = folder, through
 
@@ -100,7 +101,7 @@ class ShardEmbedder:
         (shard,), error = batch["shard"].tolist(), ""
         count = JobProgress(len(self.plan.rows_of(shard)), is_shown=False)
         try:
-            self.work.embed(self.plan, [shard], self.folder, self.through / str(shard), report=count.advance)
+            self.work.embed(self.plan, [shard], self.folder, self.through, report=count.advance)
         except (CorpusError, DiskError) as raised:
             error = first_line(raised)
         return {"rows": [count.rows], "seconds": [count.seconds], "failures": [count.failures], "error": [error]}

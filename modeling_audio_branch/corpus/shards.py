@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..encoding import EncodedClip, iter_encode
+from ..encoding import EncodedClip, input_device, iter_encode
 from ..modeling_audio_branch import AudioBranchModel
 from .compression import FeatureFormat, compress
 from .decoding import Decoded, as_file, decode
 from .features import Embedded, Failure, shard_path, write_shard
 from .plan import Plan
 
-BATCHES_AT_ONCE = 8  # that are sorted by length together
+BATCHES_AT_ONCE = 4  # that are sorted by length together
 
 
 class Interrupted(Exception):
@@ -45,6 +45,11 @@ class Work:
     about: dict[str, Any]
     audio: dict[str, Any]
     batch_seconds: float
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether the model is."""
+        return input_device(self.model).type == "cpu"
 
     def embed(
         self,

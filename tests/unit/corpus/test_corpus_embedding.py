@@ -143,9 +143,9 @@ def test_other_models_and_settings_are_refused(corpus, model, tmp_path):
 def test_a_killed_job_goes_on_and_has_every_file_exactly_once(corpus, expected, tmp_path):
     """`benchmarks.interrupted_corpus` kills it 50 times over thousands of real recordings."""
     generator, kills = random.Random(0), 0
-    options = {"workers": 1, "rows_per_shard": 2, "batch_seconds": 1.0}
+    options = {"workers": 2, "rows_per_shard": 1, "batch_seconds": 0.1}
     for _ in range(8):
-        kills += embed_and_kill([corpus], tmp_path / "out", generator, longest=0.6, **options)
+        kills += embed_and_kill([corpus], tmp_path / "out", generator, longest=0.3, **options)
     assert kills >= 2
     embed_corpus([corpus], tmp_path / "out", corpus_model(), workers=0, rows_per_shard=2)
     assert_equal_rows(expected, as_rows(tmp_path / "out"))
@@ -166,7 +166,7 @@ def test_ctrl_c_ends_after_the_current_batch_and_keeps_the_shards_before(
                 os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(embedding_module, "JobProgress", Progress)
-    result = embed_corpus(corpus, tmp_path / "out", model, workers=2, rows_per_shard=5, batch_seconds=0.01)
+    result = embed_corpus(corpus, tmp_path / "out", model, workers=0, rows_per_shard=5, batch_seconds=0.01)
     assert result.was_stopped and result.rows == 7 and result.shards_left == 5
     assert len(shard_paths(tmp_path / "out")) == 1
     monkeypatch.undo()

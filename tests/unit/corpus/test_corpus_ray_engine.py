@@ -62,7 +62,7 @@ def test_two_actors_give_the_rows_of_one_process(corpus, cluster, tmp_path, is_k
 def test_an_error_of_an_actor_is_one_sentence(corpus, cluster, tmp_path):
     model = corpus_model()
     embed_corpus(sorted(corpus.glob("clip*"))[:1], tmp_path / "out", model, workers=0)
-    (tmp_path / "out" / ".embed" / "0-of-1").mkdir(exist_ok=True)
-    (tmp_path / "out" / ".embed" / "0-of-1" / "1").write_text("in the way")
+    (tmp_path / "out" / ".embed" / "0-of-1").rmdir()
+    (tmp_path / "out" / ".embed" / "0-of-1").write_text("in the way")
     with pytest.raises(CorpusError, match="features-000001.parquet cannot be written"):
         embed_corpus(corpus, tmp_path / "out", model, ray=RaySettings(actors=1))
