@@ -1,7 +1,6 @@
 """Small corpora with broken files, and a process that is killed while it embeds one."""
 
 import json
-import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import soundfile
 import torch
 
 from helpers.models import make_model, random_clips, tiny_config
+from helpers.processes import quick_context
 from helpers.recordings import SETTINGS
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.corpus import as_array, embed_corpus, read_features
@@ -76,8 +76,7 @@ def _embed(inputs, out, options, started):
 
 def embed_and_kill(inputs, out: Path, generator: random.Random, longest: float, **options) -> bool:
     """Embeds in another process that is killed within `longest` seconds; whether it was not done by then."""
-    context = multiprocessing.get_context("forkserver")  # each process starts with the imports done
-    context.set_forkserver_preload(["helpers.corpora"])
+    context = quick_context()
     started = context.Event()
     process = context.Process(target=_embed, args=(inputs, out, options, started))
     process.start()

@@ -1,6 +1,5 @@
 """Recordings of tiny indexes, and a process that is killed while it indexes."""
 
-import multiprocessing
 import random
 import time
 
@@ -8,6 +7,7 @@ import soundfile
 import torch
 
 from helpers.models import make_model, random_clips, tiny_config
+from helpers.processes import quick_context
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.corpus import AudioIndex
 
@@ -39,8 +39,7 @@ def _index(folder, files, started):
 
 def index_and_kill(folder, files: list[str], generator: random.Random, longest: float) -> bool:
     """Indexes in another process that is killed within `longest` seconds; whether it was not done by then."""
-    context = multiprocessing.get_context("forkserver")  # each process starts with the imports done
-    context.set_forkserver_preload(["helpers.recordings"])
+    context = quick_context()
     started = context.Event()
     process = context.Process(target=_index, args=(folder, files, started))
     process.start()

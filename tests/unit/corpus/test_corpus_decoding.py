@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.corpora import write_corpus
+from helpers.processes import quick_context
 from modeling_audio_branch import audio_input
 from modeling_audio_branch.audio_input import load_audio
 from modeling_audio_branch.corpus import decoding
@@ -86,7 +87,7 @@ def test_bytes_are_a_file_as_long_as_it_is_needed():
 
 def test_workers_end_when_their_process_was_killed(tmp_path):
     """They hold more than the pipe to their process takes, so that they could never give it away."""
-    context = multiprocessing.get_context("forkserver")
+    context = quick_context()
     process = context.Process(target=decode_for_ever, args=(write_corpus(tmp_path / "corpus", 60), tmp_path))
     process.start()
     deadline = time.monotonic() + 120

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import random
 import shutil
-from pathlib import Path
 
 import filelock
 import pytest
@@ -13,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import helpers
 from helpers.full_disk import full_disk
 from helpers.models import make_model, random_clips, tiny_config
 from helpers.recordings import RATE, SETTINGS, index_and_kill, index_model, write_recordings
@@ -223,10 +221,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(index, tmp_path, on_err
     assert index.add(more).added == more
 
 
-def test_an_index_that_is_killed_twenty_times_and_continued_equals_one_made_at_a_stretch(tmp_path, model, monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", str(Path(helpers.__file__).parents[1])
-    )  # for the imports that all its processes share
+def test_an_index_that_is_killed_twenty_times_and_continued_equals_one_made_at_a_stretch(tmp_path, model):
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.fail("This system has no forkserver, with which the test kills.")
     files = write_recordings(tmp_path / "recordings", 24, seconds=1.5)
