@@ -18,6 +18,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import CONFIG_MAPPING, FEATURE_EXTRACTOR_MAPPING, AutoConfig, PreTrainedConfig
 
 from .configuration_checks import check_other_settings, check_settings, shown
+from .sentence_transformers_files import save_sentence_transformers_files
 
 AUTO_MAP = {
     "AutoConfig": "configuration_audio_branch.AudioBranchConfig",
@@ -141,6 +142,9 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         time_mask_ratio: Longest masked span, as a part of the clip.
         num_freq_masks: Masked spans of mel bins.
         freq_mask_width: Longest masked span in mel bins.
+        embedding_output: The output that tools which want one vector of a clip take (sentence-transformers, MTEB):
+            `pooler_output`, or `sequence_embedding` where the order of the segments matters. With `segment_features`
+            the checkpoint is one of several vectors (a `MultiVectorEncoder`).
     """
 
     model_type = "audio_branch"
@@ -186,6 +190,7 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     time_mask_ratio: float | int = 0.05
     num_freq_masks: int = 2
     freq_mask_width: int = 27
+    embedding_output: Literal["pooler_output", "sequence_embedding", "segment_features"] = "pooler_output"
 
     def __post_init__(self, **kwargs):
         known = [*type(self).__dataclass_fields__, *self.attribute_map]
@@ -294,9 +299,18 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         return tuple(window) if isinstance(window, list) else (window, window)
 
     @property
+    def projection_dim(self) -> int:
+        """Size of the vector that `embedding_output` names. Sentence-transformers asks for it by this name."""
+        return self.feature_dim * (self.num_segments if self.embedding_output == "sequence_embedding" else 1)
+
+    @property
     def frame_rate(self) -> float:
         """Encoder frames per second (Hz)."""
         return self.sample_rate / (self.hop_length * self.subsampling_factor)
+
+    def save_pretrained(self, save_directory, *args, **kwargs):
+        super().save_pretrained(save_directory, *args, **kwargs)
+        save_sentence_transformers_files(self, save_directory)  # here, so that every way to save a model writes them
 
     def to_dict(self):
         # Always the plain names, since the code is saved with the weights again. Loading prefixes the names with their

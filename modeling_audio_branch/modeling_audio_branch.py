@@ -24,7 +24,7 @@ from .encoding import EncodingMixin, input_device
 from .freezing import FreezingMixin
 from .front_end import make_front_end
 from .inference import InferenceMixin
-from .outputs import AudioBranchOutput, sequence_embedding, times_of_segments
+from .outputs import AnyOutput, AudioBranchOutput, sequence_embedding, times_of_segments
 from .pooling import SegmentPooling
 from .remote_code import allow_remote_code, hub_kwargs_in, save_remote_code, split_hub_kwargs
 from .spans import find_spans, pool_spans
@@ -32,6 +32,7 @@ from .transformers_encoder import AttentionTap, HiddenStateTap, TransformersEnco
 
 if TYPE_CHECKING:  # never executed: saving then ships this file, which a checkpoint's users need
     from .pipeline_audio_branch import AudioSegmentEmbeddingPipeline  # noqa: F401
+    from .segment_vectors import SegmentVectors  # noqa: F401
 
 logger = logging.get_logger(__name__)
 
@@ -205,7 +206,7 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
         lengths: list[int] | None = None,
         spans: torch.Tensor | list | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> AudioBranchOutput:
+    ) -> AnyOutput:
         """
         Args:
             input_features: Raw audio (B, L) at `config.sample_rate`, or what the feature extractor makes of it: log-mel
@@ -242,6 +243,15 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
             pooling_attentions=pooling_attentions if kwargs["output_attentions"] else None,
             **segments,
         )
+
+    def get_audio_features(
+        self,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_values: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The output that `config.embedding_output` names, for input as `forward` takes it (Transformers' name)."""
+        return self(input_features, attention_mask, input_values, return_dict=True)[self.config.embedding_output]
 
     def pool_segments(self, hidden_states, frame_mask, seconds, spans):
         """What the output says about segments, and the weights of the pooling (None for parts of clips).

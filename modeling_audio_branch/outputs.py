@@ -13,7 +13,16 @@ MIN_LENGTH = 1e-4  # of a segment; the gradient of one of zeros is the inverse, 
 
 
 @dataclass
-class AudioBranchOutput(ModelOutput):
+class AnyOutput(ModelOutput):
+    """What `forward` says that it returns: an [`AudioBranchOutput`].
+
+    If `forward` named a class with a `last_hidden_state`, sentence-transformers would average the frames of a
+    checkpoint that has no modules.json. So it calls `get_audio_features`.
+    """
+
+
+@dataclass
+class AudioBranchOutput(AnyOutput):
     """Output of [`AudioBranchModel`].
 
     With N spans of each clip, all that is about segments has an axis N behind B, and `segment_mask` is 0 where a clip

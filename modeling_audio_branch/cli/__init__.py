@@ -2,7 +2,7 @@
 
 import typer
 
-from . import convert, embed, find, index, info, plot, push
+from . import check_batching, convert, embed, find, index, info, plot, push
 
 app = typer.Typer(
     help="Audio Branch: raw audio to a few segment embeddings.",
@@ -10,5 +10,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-for command in (convert.convert, push.push, plot.plot, info.info, index.index, find.find, embed.embed):
+for command in (
+    *(convert.convert, push.push, plot.plot, info.info, index.index, find.find, embed.embed),
+    check_batching.check_batching,
+):
     app.command()(command)

@@ -30,11 +30,16 @@ def push(
         typer.Option(help="Language code, such as en; may be repeated; by default those of the folder's README.md."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    multi_vector: Annotated[
+        bool, typer.Option("--multi-vector", help="For MultiVectorEncoder: a clip's segments are its vectors.")
+    ] = False,
 ) -> None:
     """Publish a checkpoint on the Hugging Face Hub, and load it back in a clean process."""
     transformers.utils.logging.set_verbosity_error()
     try:
-        push_checkpoint(checkpoint, repo_id, private, revision, tag, pr, dry_run, metrics, license, language, yes)
+        push_checkpoint(
+            checkpoint, repo_id, private, revision, tag, pr, dry_run, metrics, license, language, yes, multi_vector
+        )
     except (UploadError, CardError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from None

@@ -14,7 +14,7 @@ from .results import Results
 from .text import escape_markdown
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
-TAGS = ["audio", "speech", "audio-embeddings", "conformer", "custom_code"]
+TAGS = ["audio", "speech", "audio-embeddings", "conformer", "custom_code", "sentence-transformers"]
 
 
 @dataclass

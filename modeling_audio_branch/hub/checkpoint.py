@@ -15,6 +15,7 @@ from modeling_audio_branch import (
     AudioBranchModel,
 )
 
+from ..sentence_transformers_files import FILES as SENTENCE_TRANSFORMERS_FILES
 from .errors import UploadError, first_line
 
 CLASSES = {each.__name__: each for each in (AudioBranchModel, AudioBranchForAudioClassification)}
@@ -23,6 +24,7 @@ CODE = re.compile(r"[a-z_0-9]+\.py")
 NAMED_FILES = (
     *("config.json", "preprocessor_config.json", "README.md", "LICENSE", "LICENSE-CODE", "results.json"),
     *("requirements.txt", "golden.safetensors", ".gitattributes", "search.safetensors", "rotation.safetensors"),
+    *SENTENCE_TRANSFORMERS_FILES,
 )
 # The files of a checkpoint that are read, or written anew for the upload.
 CHECKPOINT_FILES = re.compile("|".join([*map(re.escape, NAMED_FILES), WEIGHTS.pattern, CODE.pattern]))

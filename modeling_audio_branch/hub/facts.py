@@ -15,7 +15,7 @@ FLOAT32_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-2
 @dataclass
 class ModelFacts:
     config: AudioBranchConfig
-    name: str
+    repo_id: str
     is_classifier: bool
     encoder: str  # model type of the encoder, in words
     frames_per_second: float
@@ -25,6 +25,10 @@ class ModelFacts:
     padding_gap: float  # largest difference between a clip's features alone and in a padded batch
     tolerance: float
     versions: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.repo_id.split("/")[-1]
 
 
 def golden_output(model) -> dict[str, torch.Tensor]:
@@ -56,7 +60,7 @@ def measure(
     is_half = model.dtype in (torch.float16, torch.bfloat16)
     return ModelFacts(
         config=model.config,
-        name=repo_id.split("/")[-1],
+        repo_id=repo_id,
         is_classifier=model.base_model is not model,
         encoder=_encoder_name(model.config),
         frames_per_second=frames_per_second(model),

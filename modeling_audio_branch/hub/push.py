@@ -48,6 +48,7 @@ def push_checkpoint(
     license: str | None = None,
     language: list[str] | None = None,
     yes: bool = False,
+    multi_vector: bool = False,
 ) -> None:
     """What `audio-branch push` does; `modeling_audio_branch.cli.push` describes the arguments.
 
@@ -65,7 +66,7 @@ def push_checkpoint(
     with _disk_errors_in_a_sentence(), temporary_folder("hub_upload") as temporary:
         folder = temporary / "repository"
         with writing(temporary, TEMPORARY_REMEDY):
-            expected = _load_and_assemble(checkpoint, folder, repo_id, statements)
+            expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
         if dry_run is not None:
@@ -131,11 +132,15 @@ def _read_statements(
     return Statements(weights, language, results, results_file, tag, card)
 
 
-def _load_and_assemble(checkpoint: Path, folder: Path, repo_id: str, statements: Statements) -> Expectation:
+def _load_and_assemble(
+    checkpoint: Path, folder: Path, repo_id: str, statements: Statements, multi_vector: bool
+) -> Expectation:
     with console.status("Loading the checkpoint"):
         model, extractor = load_checkpoint(checkpoint)
     if not (checkpoint / "preprocessor_config.json").is_file():
         console.print("No preprocessor_config.json: the feature extractor is made from the model.")
+    if multi_vector:
+        model.config.embedding_output = "segment_features"
     with console.status("Assembling the repository, and loading it in a fresh process"):
         return assemble(checkpoint, model, extractor, folder, repo_id, statements)
 

@@ -25,7 +25,7 @@ REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", 
 UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
 ALLOWED = [
     *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
-    *("requirements.txt", "the search settings", "the rotation"),
+    *("requirements.txt", "the search settings", "the rotation", "the files of sentence-transformers"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Checks of anybody's model (does not ship with a checkpoint)."""
