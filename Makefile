@@ -28,7 +28,8 @@ train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print 
 test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 $(TESTS)
+	LD_LIBRARY_PATH=$$($(BIN)/python tests/helpers/ffmpeg.py) \
+		$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10 $(TESTS)
 
 fuzz: .venv/.ready  ## Try to break the readers of files; EXAMPLES=1000000 runs for hours
 	AUDIO_BRANCH_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz

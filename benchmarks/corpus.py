@@ -5,9 +5,10 @@
     python -m benchmarks.corpus --ray     # also Ray with two actors
 
 In each round all ways embed the same recordings, one after the other: `model.encode` of clips that are decoded already
-(what the encoder alone would need), `embed_corpus` with 0, 1 and 2 processes that decode, and a loop that calls
-`model.encode` for each file. Ratios are of the medians of the rounds. Then the command `audio-branch embed` tells its
-peak memory for a quarter of the recordings and for all.
+(what the encoder alone would need), only decoding, `embed_corpus` in this process and in one for each core, a loop that
+calls `model.encode` for each file, and sentence-transformers' `encode` of the files with the same weights. Ratios are
+of the medians of the rounds. Then the command `audio-branch embed` tells its peak memory for a quarter of the
+recordings and for all.
 """
 
 import json
@@ -25,8 +26,9 @@ import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from sentence_transformers import SentenceTransformer
 
-from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
 from modeling_audio_branch.corpus import RaySettings, embed_corpus
 from modeling_audio_branch.hub.writing import replaced_file
@@ -65,12 +67,23 @@ def ways(model: AudioBranchModel, files: list[Path], with_ray: bool) -> dict:
         DECODED: lambda: model.encode(clips, rate, show_progress=False),
         "only decoding": lambda: [load_audio(path, rate) for path in files],
         "loop over files": loop,
+        "sentence-transformers": sentence_transformers_way(model, files),
     }
     for workers in (0, 2):
         found[f"embed_corpus, {workers} processes"] = lambda workers=workers: embed(workers=workers)
     if with_ray:
         found["embed_corpus, Ray, 2 actors"] = lambda: embed(ray=RaySettings(actors=2))
     return found
+
+
+def sentence_transformers_way(model: AudioBranchModel, files: list[Path]):
+    """A function that embeds all files by sentence-transformers, in batches as `model.encode` makes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        AudioBranchFeatureExtractor.from_model(model).save_pretrained(folder)
+        embedder = SentenceTransformer(folder, trust_remote_code=True, device="cpu")
+    names = [str(path) for path in files]
+    return lambda: embedder.encode(names, batch_size=8, show_progress_bar=False)
 
 
 def peak_memory(checkpoint: str, files: list[Path]) -> str:
@@ -80,7 +93,7 @@ def peak_memory(checkpoint: str, files: list[Path]) -> str:
         manifest.write_text("path\n" + "".join(f"{path}\n" for path in files), encoding="utf-8")
         command = [sys.executable, "-m", "modeling_audio_branch", "embed", str(manifest), "--model", checkpoint]
         done = subprocess.run([*command, "--out", f"{folder}/out"], capture_output=True, text=True, check=True)
-    return " ".join(done.stdout.split()[-6:])
+    return "peak memory " + done.stdout.split("peak memory")[1].strip()
 
 
 def main(

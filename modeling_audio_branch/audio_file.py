@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
 from .audio_input import clip_name, rate_ratio, read_blocks, resample, soundfile
 
@@ -25,22 +26,32 @@ class AudioFile:
         path: Of a wav, flac, ogg or mp3 file.
         rate: Sampling rate of the samples in Hz.
         index: Position in a batch, for error messages; None for a single clip.
+        seconds: Its duration, for a progress bar of each iteration; None for no bar.
 
     Raises:
         ValueError: While it is read: one sentence on what is wrong with the file.
     """
 
-    def __init__(self, path: str | os.PathLike, rate: int, index: int | None = None):
-        self.path, self.rate, self.index = path, rate, index
+    def __init__(self, path: str | os.PathLike, rate: int, index: int | None = None, seconds: float | None = None):
+        self.path, self.rate, self.index, self.seconds = path, rate, index, seconds
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        return resampled(read_blocks(os.fsencode(self.path), self._name()), self.rate)
+        blocks = resampled(read_blocks(os.fsencode(self.path), self._name()), self.rate)
+        if self.seconds is None:
+            yield from blocks
+            return
+        with tqdm(desc=os.path.basename(self.path), total=round(self.seconds), unit="s", leave=False) as bar:
+            for block in blocks:
+                yield block
+                bar.update(len(block) / self.rate)
 
     def _name(self):
         return f"{clip_name(self.index)} ({os.fspath(self.path)!r})"
 
 
-def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) -> AudioFile | None:
+def long_file(
+    clip: Any, rate: int, seconds: float, index: int | None = None, show_progress: bool = False
+) -> AudioFile | None:
     """A file that is longer than `seconds`, to be read at `rate` in Hz.
 
     None for shorter files, and for clips that are no files by name.
@@ -51,7 +62,9 @@ def long_file(clip: Any, rate: int, seconds: float, index: int | None = None) ->
         info = soundfile.info(os.fsencode(clip))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError):
         return None  # `load_audio` says what is wrong
-    return AudioFile(clip, rate, index) if info.frames > seconds * info.samplerate else None
+    if info.frames <= seconds * info.samplerate:
+        return None
+    return AudioFile(clip, rate, index, info.frames / info.samplerate if show_progress else None)
 
 
 def resampled(blocks: Iterable[tuple[torch.Tensor, int]], target_rate: int) -> Iterator[torch.Tensor]:

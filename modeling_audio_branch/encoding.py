@@ -69,7 +69,8 @@ class EncodingMixin:
             audio: A clip or a batch of clips, as [`AudioBranchFeatureExtractor`] takes them.
             sampling_rate: Rate in Hz of the clips that don't carry their own.
             batch_size: Clips per forward pass. The features don't depend on it (but see `same_length_batches`).
-            show_progress: Show a progress bar; by default if there is a terminal and more than one batch.
+            show_progress: Show a progress bar of the clips, and one of each file of over two minutes. By default if
+                there is a terminal, and that of the clips only if they are more than one batch.
             same_length_batches: Batch only clips of equal length, so that nothing is padded. Our own encoder ignores
                 padding anyway; for some others (see `encoder_config`) only this gives the features of the clip alone.
             on_error: `raise` the error of a clip that can't be read (that of a missing file before anything is
@@ -96,10 +97,21 @@ class EncodingMixin:
             raise ValueError(f"on_error={on_error!r} was given; give 'raise' or 'skip'.")
         clips, is_batch = as_clips(audio)
         spans = spans_of_clips(spans, window_seconds, hop_seconds, segment_seconds, len(clips), is_batch)
-        encoded = iter_encode(self, clips, sampling_rate, batch_size, same_length_batches, is_batch, on_error, spans)
-        if show_progress is None:
-            show_progress = len(clips) > batch_size and sys.stderr.isatty()
-        if show_progress:  # not a hidden bar, which takes tqdm's lock of all threads and processes too
+        show_files = sys.stderr.isatty() if show_progress is None else show_progress
+        encoded = iter_encode(
+            self,
+            clips,
+            sampling_rate,
+            batch_size,
+            same_length_batches,
+            is_batch,
+            on_error,
+            spans,
+            show_progress=show_files,
+        )
+        if show_files and (
+            show_progress or len(clips) > batch_size
+        ):  # not a hidden bar, which takes tqdm's lock of all threads and processes too
             encoded = tqdm(encoded, total=len(clips), desc="Encoding", unit="clip")
         outputs, errors = stack_clips(encoded, self.config, spans is not None)
         if not is_batch:
@@ -117,6 +129,7 @@ def iter_encode(
     on_error: str = "raise",
     spans: list | SlidingWindows | None = None,
     batch_samples: int | None = None,
+    show_progress: bool = False,
 ) -> Iterator[EncodedClip]:
     """Encodes clips, and yields each as soon as its batch is done: long files first, then by length.
 
@@ -134,6 +147,7 @@ def iter_encode(
             `skip` the clip.
         spans: Of each clip (see [`AudioBranchModel.forward`]), or the windows of all; None for whole clips.
         batch_samples: At most so many samples in a forward pass, padding included, but at least one clip.
+        show_progress: Show a progress bar of each file that is read block by block.
     """
     model, present = eval_copy(model), []
     for i, clip in enumerate(clips):
@@ -149,7 +163,7 @@ def iter_encode(
         for i in present[first : first + batch_size * READ_AHEAD_BATCHES]:
             try:
                 index = i if is_batch else None
-                blocks = _long_file(model, clips[i], index)
+                blocks = _long_file(model, clips[i], index, show_progress)
                 if blocks is not None:
                     outputs = _encode_long(model, blocks, _spans_of(spans, [i]), i)
                 else:
@@ -168,11 +182,11 @@ def iter_encode(
             yield from map(EncodedClip, batch, _forward(model, *padded, batch, _spans_of(spans, batch)))
 
 
-def _long_file(model, clip, index):
+def _long_file(model, clip, index, show_progress):
     """A long file to be encoded by itself, if the model's front end can read it block by block; else None."""
     if not model.front_end.can_stream:
         return None
-    return long_file(clip, model.config.sample_rate, LONG_FILE_SECONDS, index)
+    return long_file(clip, model.config.sample_rate, LONG_FILE_SECONDS, index, show_progress)
 
 
 @torch.no_grad()

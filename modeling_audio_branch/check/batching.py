@@ -8,6 +8,7 @@ L samples, T frames, D features.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,10 @@ def noise_clips(sampling_rate: int) -> list[np.ndarray]:
     return [(0.1 * torch.randn(length, generator=generator).cumsum(0).sin()).numpy() for length in lengths]
 
 
-def uses_sentence_transformers(model: str) -> bool:
-    """Whether a folder or Hub repository has a modules.json."""
+def is_for_sentence_transformers(model: str) -> bool:
+    """Whether sentence-transformers is installed, and a folder or Hub repository has its modules.json."""
+    if find_spec("sentence_transformers") is None:
+        return False
     return (Path(model) / "modules.json").is_file() if Path(model).is_dir() else file_exists(model, "modules.json")
 
 

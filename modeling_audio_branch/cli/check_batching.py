@@ -29,7 +29,10 @@ def check_batching(
         list[Path] | None, typer.Option(help="Audio file; repeat it, with clips of different lengths. Default: noise.")
     ] = None,
     tool: Annotated[
-        Tool | None, typer.Option(help="What calls the model; by default sentence-transformers if it has modules.json.")
+        Tool | None,
+        typer.Option(
+            help="What calls the model; by default sentence-transformers if installed and it has modules.json."
+        ),
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Allowed difference, as a part of a clip's largest number.")] = 1e-3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the clips' differences as JSON.")] = False,
@@ -37,7 +40,7 @@ def check_batching(
 ) -> None:
     """Encode clips alone and padded together with any audio model; exit with 1 if its numbers depend on the batch."""
     with exit_on_error():
-        gaps = measure(model, audio or [], tool, trust_remote_code)
+        tool, gaps = measure(model, audio or [], tool, trust_remote_code)
     worst = max(gaps, key=lambda gap: gap.difference)
     if as_json:
         typer.echo(json.dumps([asdict(gap) for gap in gaps], indent=1))
@@ -45,15 +48,20 @@ def check_batching(
         Console(markup=False, emoji=False, highlight=False).print(table_of(gaps))
         verdict = "depends" if worst.difference > tolerance else "does not depend"
         typer.echo(
-            f"A clip's embedding {verdict} on its batch: alone and padded together they differ by up to "
-            f"{worst.difference:.1g} of the largest number (allowed: {tolerance:g})."
+            f"Called by {tool}, a clip's embedding {verdict} on its batch: alone and padded together, it differs by up "
+            f"to {worst.difference:.1g} of its largest number (allowed: {tolerance:g})."
         )
     if worst.difference > tolerance:
         raise typer.Exit(1)
 
 
-def measure(model: str, audio: list[Path], tool: Tool | None, trust_remote_code: bool) -> list:
-    """The gap of each clip. Raises a ValueError of one sentence if the model can't be loaded or called."""
+def measure(model: str, audio: list[Path], tool: Tool | None, trust_remote_code: bool) -> tuple[Tool, list]:
+    """What called the model, and the gap of each clip.
+
+    Raises:
+        ValueError: One sentence if the model can't be loaded or called.
+        ImportError: sentence-transformers is not installed.
+    """
     from ..check import batching  # slow to import
 
     if len(audio) == 1:
@@ -63,18 +71,21 @@ def measure(model: str, audio: list[Path], tool: Tool | None, trust_remote_code:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        has_modules = tool is None and batching.uses_sentence_transformers(model)
-        if tool is Tool.SENTENCE_TRANSFORMERS or has_modules:
-            embed, rate = batching.by_sentence_transformers(model, trust_remote_code)
-        else:
-            embed, rate = batching.by_transformers(model, trust_remote_code)
+        if tool is None:
+            has_modules = batching.is_for_sentence_transformers(model)
+            tool = Tool.SENTENCE_TRANSFORMERS if has_modules else Tool.TRANSFORMERS
+        by = {
+            Tool.TRANSFORMERS: batching.by_transformers,
+            Tool.SENTENCE_TRANSFORMERS: batching.by_sentence_transformers,
+        }
+        embed, rate = by[tool](model, trust_remote_code)
     except ImportError:
         raise
     except Exception as error:  # a model of anybody may fail in any way
         raise ValueError(f"The model {model!r} cannot be loaded: {first_line(error)}") from error
     clips = [load_audio(path, rate).numpy() for path in audio] or batching.noise_clips(rate)
     try:
-        return batching.batching_gaps(embed, clips, rate)
+        return tool, batching.batching_gaps(embed, clips, rate)
     except Exception as error:
         raise ValueError(f"The model {model!r} can't embed the clips: {first_line(error)}") from error
 

@@ -86,14 +86,19 @@ def _part(shard):
 
 def _tell(result, out):
     """What was done, in one line; and what can't be embedded."""
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "linux" else 2**30)
+    memory, of_children = map(_peak_gigabytes, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    others = f" and at most {of_children:.2f} GB in each process that it started" if of_children else ""
     typer.echo(
         f"{result.rows - result.failures} rows of {result.seconds / 3600:.2f} hours embedded "
         f"({result.times_real_time:.0f} times real time), {result.failures} left out, "
-        f"{result.shards_left} shards left; peak memory {memory:.2f} GB."
+        f"{result.shards_left} shards left; peak memory {memory:.2f} GB{others}."
     )
     if (out / "errors.parquet").exists():
         typer.echo(f"Files that can't be embedded: {out / 'errors.parquet'}.", err=True)
+
+
+def _peak_gigabytes(who):
+    return resource.getrusage(who).ru_maxrss / (2**20 if sys.platform == "linux" else 2**30)
 
 
 def _verify(folder, model, split, trust_remote_code):

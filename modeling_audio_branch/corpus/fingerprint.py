@@ -9,7 +9,7 @@ from torch import nn
 # Settings that decide no number.
 LABELS = (
     *("_name_or_path", "transformers_version", "dtype", "architectures", "auto_map", "custom_pipelines"),
-    *("id2label", "label2id", "problem_type"),
+    *("id2label", "label2id", "problem_type", "embedding_output"),
 )
 
 

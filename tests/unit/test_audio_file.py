@@ -46,6 +46,8 @@ def test_only_a_file_that_is_longer_is_a_long_file(tmp_path):
     soundfile.write(path, random_clips([44100])[0].numpy(), 44100)
     assert long_file(path, 16000, 1.0) is None
     assert long_file(str(path), 16000, 0.99).rate == 16000
+    assert long_file(str(path), 16000, 0.99).seconds is None
+    assert long_file(str(path), 16000, 0.99, show_progress=True).seconds == 1.0
     assert long_file(random_clips([44100])[0], 16000, 0.5) is None
     assert long_file(tmp_path / "missing.wav", 16000, 0.5) is None
 

@@ -85,6 +85,20 @@ def test_encode_shows_progress_when_asked(model, capsys):
     assert "Encoding" not in capsys.readouterr().err
 
 
+def test_encode_shows_how_far_it_is_in_a_long_file(model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(encoding, "LONG_FILE_SECONDS", 2)
+    path = tmp_path / "interview.wav"
+    soundfile.write(path, random_clips([3 * RATE])[0].numpy(), RATE)
+    expected = model.encode(path, window_seconds=1.0, show_progress=False).segment_features
+    assert capsys.readouterr().err == ""
+    assert torch.equal(model.encode(path, window_seconds=1.0, show_progress=True).segment_features, expected)
+    assert "interview.wav:" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    model.encode(path)
+    shown = capsys.readouterr().err
+    assert "interview.wav:" in shown and "Encoding" not in shown
+
+
 def test_a_missing_file_is_noticed_before_anything_is_encoded(model, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", random_clips([4000])[0].numpy(), RATE)
     monkeypatch.setattr(encoding, "load_audio", lambda *_: pytest.fail("something was decoded"))

@@ -35,9 +35,10 @@ def save_tiny(folder):
 def test_all_commands_are_registered():
     done = run("--help")
     assert done.exit_code == 0
-    assert all(f" {name} " in done.stdout for name in ("convert", "push", "plot", "info", "index", "find", "embed"))
+    names = ("convert", "push", "plot", "info", "index", "find", "embed", "check-batching")
+    assert all(f" {name} " in done.stdout for name in names)
     assert sorted(command.callback.__name__ for command in app.registered_commands) == [
-        *("convert", "embed", "find", "index", "info", "plot", "push")
+        *("check_batching", "convert", "embed", "find", "index", "info", "plot", "push")
     ]
 
 
