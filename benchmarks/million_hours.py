@@ -32,14 +32,23 @@ CLIPS = HOURS * 3600 / CLIP_SECONDS
 FORMS = [FeatureFormat("float16"), FeatureFormat("int8", 64), FeatureFormat("binary", 128)]
 PLANNED = 2_000_000  # rows of which the plan's memory is measured
 MEASURE_PLAN = """
-import re, sys
+import resource, sys, threading, time
 from pathlib import Path
 from modeling_audio_branch.corpus.embedding import CorpusFolder
 from modeling_audio_branch.corpus.sources import sources_of
-peak = lambda: 1024 * int(re.search("VmHWM: *\\t*([0-9]+)", Path("/proc/self/status").read_text())[1])  # of Linux
-before = peak()
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+def watch():
+    while True:
+        seen.append(resident())
+        time.sleep(0.005)
+
+seen = [resident()]
+threading.Thread(target=watch, daemon=True).start()
 CorpusFolder(sys.argv[1]).grow_plan(sources_of([sys.argv[2]]), 4096)
-print(peak() - before)
+print(max(seen) - seen[0])
 """
 
 
@@ -52,11 +61,11 @@ def table_of_paths(path: Path, count: int) -> None:
     pyarrow.parquet.write_table(pyarrow.table(rows), path)
 
 
-def plan_bytes_per_row(folder: Path) -> float:
+def plan_bytes_per_row(folder: Path, count: int = PLANNED) -> float:
     """Peak memory of making the plan of a manifest."""
-    table_of_paths(folder / "manifest.parquet", PLANNED)
+    table_of_paths(folder / "manifest.parquet", count)
     command = [sys.executable, "-c", MEASURE_PLAN, str(folder / "job"), str(folder / "manifest.parquet")]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / PLANNED
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) / count
 
 
 def stored_bytes_per_row(model: AudioBranchModel, form: FeatureFormat, folder: Path, count: int = 4096) -> float:

@@ -198,6 +198,11 @@ class LogMel(nn.Module):
 
     def _frames(self, waveform, attention_mask, num_frames):
         """Overlapping frames (B, T, n_fft) of the pre-emphasised samples: a view, not a copy."""
+        padded = self._emphasised(waveform, attention_mask, num_frames)
+        return padded.unfold(-1, self.settings.n_fft, self.settings.hop_length)
+
+    def _emphasised(self, waveform, attention_mask, num_frames):
+        """Samples (B, L) after pre-emphasis, with the zeros at both ends that the frames reach into."""
         if attention_mask is not None:  # not a product: padded samples may be NaN
             waveform = waveform.where(attention_mask, 0.0)
         if self.settings.preemphasis:
@@ -210,17 +215,13 @@ class LogMel(nn.Module):
         # does: the win_length samples under the window would be enough, but round differently, by 1e-4 in quiet bins.
         before = self.settings.n_fft // 2
         after = (num_frames - 1) * self.settings.hop_length + before - waveform.shape[1]
-        return F.pad(waveform, (before, after)).unfold(-1, self.settings.n_fft, self.settings.hop_length)
+        return F.pad(waveform, (before, after))
 
     def _log_mel(self, frames):
         """Frames (..., n_fft) to their log-mel (..., M)."""
         if not frames.numel():  # the FFT fails on no frames
             return frames[..., :1].expand(*frames.shape[:-1], self.n_mels)
-        left = (self.settings.n_fft - self.settings.win_length) // 2
-        window = F.pad(self.window, (left, self.settings.n_fft - self.settings.win_length - left))
-        spectrum = torch.view_as_real(torch.fft.rfft(frames * window))  # (..., n_fft // 2 + 1, 2)
-        squares = spectrum * spectrum
-        power = squares[..., 0] + squares[..., 1]
+        power = self._power(frames)
         if self.settings.mag_power != 2:
             # The slope of a root is infinite at 0: keep 0 out of it. The power must stay exactly 0,
             # since with a tiny zero guard the logarithm would show a tiny root.
@@ -231,6 +232,17 @@ class LogMel(nn.Module):
             if self.settings.log_zero_guard_type == "add"
             else mel.clamp(min=self.settings.log_zero_guard_value)
         ).log()
+
+    def _padded_window(self):
+        """The window (n_fft,), with zeros on both sides."""
+        left = (self.settings.n_fft - self.settings.win_length) // 2
+        return F.pad(self.window, (left, self.settings.n_fft - self.settings.win_length - left))
+
+    def _power(self, frames):
+        """Frames (..., n_fft) to their power spectra (..., n_fft // 2 + 1)."""
+        spectrum = torch.view_as_real(torch.fft.rfft(frames * self._padded_window()))  # (..., n_fft // 2 + 1, 2)
+        squares = spectrum * spectrum
+        return squares[..., 0] + squares[..., 1]
 
     def _filtered(self, power):
         """Spectra (..., n_fft // 2 + 1) to mel bins (..., M)."""

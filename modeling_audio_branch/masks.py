@@ -11,8 +11,11 @@ import torch
 
 
 def is_tracing() -> bool:
-    """Whether torch.compile or torch.export records the operations, so that none may depend on a tensor's values."""
-    return torch.compiler.is_compiling()
+    """Whether torch.compile, torch.export or torch.jit.trace records the operations.
+
+    None may then depend on a tensor's values.
+    """
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def to_device(numbers: list, device: torch.device) -> torch.Tensor:

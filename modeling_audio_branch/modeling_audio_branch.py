@@ -197,6 +197,22 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
         model = build_from_encoder(cls, repository, feature_extractor, trust_remote_code, settings, hub_kwargs)
         return _warn_of_new_pooling(model, repository)
 
+    @staticmethod
+    def from_onnx(folder, file: str = "model.onnx"):
+        """What `audio-branch export` wrote, with `encode` by onnxruntime or OpenVINO: an `OnnxModel`.
+
+        Args:
+            folder: Of the exported model.
+            file: In it: model.onnx, model_int8.onnx or model.xml (OpenVINO).
+        """
+        try:
+            from modeling_audio_branch.export import OnnxModel
+        except ImportError as error:
+            raise ImportError(
+                "from_onnx needs the audio-branch package with its extra: audio-branch[export]."
+            ) from error
+        return OnnxModel(folder, file)
+
     @capture_outputs
     def forward(
         self,

@@ -1,16 +1,22 @@
 """The benchmarks run: the one for GPUs on a CPU, with one layer; the one of searching on noise."""
 
 import json
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import soundfile
 from transformers import WhisperConfig, WhisperModel
 
-from benchmarks import gpu, phrase_search, search_methods
+from benchmarks import compatibility, gpu, million_hours, phrase_search, search_methods
 from benchmarks.haystacks import Phrase, Query, Tape
 from benchmarks.search_methods import Found
-from helpers.models import random_clips
+from helpers.models import make_model, random_clips, tiny_config
+from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.corpus import FeatureFormat
+
+SMALL_FORMS = FeatureFormat("float16"), FeatureFormat("int8")
 
 
 def test_the_gpu_benchmark_runs_on_a_cpu_and_writes_every_row(tmp_path, monkeypatch):
@@ -84,3 +90,27 @@ def test_the_measures_of_searching_are_those_of_their_definitions():
     value = phrase_search.maximum_term_weighted_value([(hits, right, count)], 10_000)
     assert value == pytest.approx(1 - 999.9 / 9998)  # with one false alarm, both are found
     assert phrase_search.calibration_error([0.9, 0.9, 0.1], [True, True, False]) == pytest.approx(0.1)
+
+
+def test_the_table_of_compatibility_says_what_passed_and_replaces_the_old_one():
+    rows = compatibility.table({("pytest",): {"test_a_clip_is_embedded": True, "test_it_fails": False}})
+    assert f"| pytest {version('pytest')} | a clip is embedded | passes |" in rows
+    assert "| it fails | **fails** |" in rows
+    page = compatibility.with_table(f"Title\n{compatibility.BEGIN}old\n{compatibility.END}Rest\n", rows)
+    assert page == f"Title\n{compatibility.BEGIN}{rows}{compatibility.END}Rest\n"
+
+
+def test_the_page_of_other_tools_names_each_test_of_them():
+    page = compatibility.PAGE.read_text(encoding="utf-8")
+    for path in compatibility.TOOLS.values():
+        for name in re.findall(
+            r"^def test_(\w+)", (compatibility.ROOT / path).read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            assert name.replace("_", " ") in page, "run python -m benchmarks.compatibility"
+
+
+def test_stored_bytes_are_counted_from_real_files(tmp_path):
+    model = make_model(AudioBranchModel, tiny_config())
+    stored = {form.dtype: million_hours.stored_bytes_per_row(model, form, tmp_path, 64) for form in SMALL_FORMS}
+    assert stored["float16"] > stored["int8"] > 4 * 12  # S * feature_dim
+    assert 100 < million_hours.plan_bytes_per_row(tmp_path, 20_000) < 10_000

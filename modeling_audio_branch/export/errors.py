@@ -1,0 +1,5 @@
+"""What can't be exported."""
+
+
+class ExportError(ValueError):
+    """One sentence: what was asked, and what to do."""

@@ -1,0 +1,200 @@
+"""The folder of an exported model: its file, what to know to call it, and a check that it gives the same numbers."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from modeling_audio_branch import __version__
+
+from ..audio_input import load_audio
+from ..feature_extraction import AudioBranchFeatureExtractor
+from ..hub.writing import new_folder
+from ..modeling_audio_branch import AudioBranchPreTrainedModel
+from . import onnx_format, torch_formats
+from .errors import ExportError
+from .exportable import RAW, Exportable
+from .onnx_format import has_fixed_length, quiet, run_onnx, write_int8, write_onnx
+from .parity import DURATIONS, TOLERANCE, Run, largest_difference
+from .readme import write_readme
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "audio"  # of the checkout
+MEAN_COSINE, LEAST_COSINE = 0.995, 0.98  # that int8 must keep
+
+
+class Format(StrEnum):
+    """What a model can be exported to."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+    AOTI = "aoti"
+    TORCHSCRIPT = "torchscript"
+    OPENVINO = "openvino"
+
+
+FILES = {
+    Format.ONNX: "model.onnx",
+    Format.TORCH: "model.pt2",
+    Format.AOTI: "model_aoti.pt2",
+    Format.TORCHSCRIPT: "model_torchscript.pt",
+    Format.OPENVINO: "model.xml",
+}
+ATTENTION = {Format.ONNX: "eager", Format.OPENVINO: "eager"}  # ONNX has no operator for sdpa
+RUN: dict[Format, Callable[[Path], Run]] = {
+    Format.ONNX: run_onnx,
+    Format.TORCH: torch_formats.run_torch,
+    Format.AOTI: torch_formats.run_aoti,
+    Format.TORCHSCRIPT: torch_formats.run_torchscript,
+    Format.OPENVINO: onnx_format.run_openvino,
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written and measured.
+
+    Args:
+        path: Of the exported model.
+        difference: The largest from the model itself, as a part of the largest number (see `parity`).
+        seconds: That the export took.
+        int8_path: Of the int8 variant, if asked for.
+        int8_cosine: Mean and least cosine similarity of its segments with those of float32, on recordings.
+    """
+
+    path: Path
+    difference: float
+    seconds: float
+    int8_path: Path | None = None
+    int8_cosine: tuple[float, float] | None = None
+
+
+def export_model(
+    model: AudioBranchPreTrainedModel,
+    folder: str | Path,
+    format: str | Format = Format.ONNX,
+    source: str = RAW,
+    int8: bool = False,
+    audio: list[str | Path] | None = None,
+    revision: str | None = None,
+) -> Report:
+    """Writes a model to a new folder, in a format that runs without our code, and checks its numbers.
+
+    Args:
+        model: An [`AudioBranchModel`] or a classifier. It is not changed.
+        folder: New, or empty.
+        format: See [`Format`].
+        source: What goes in: `raw` audio, or the `features` of the feature extractor.
+        int8: With `onnx`, also model_int8.onnx.
+        audio: Recordings on which int8 is measured; by default the examples of the checkout.
+        revision: Of the checkpoint, for the metadata.
+
+    Raises:
+        ExportError: One sentence: the format can't carry the model, or its numbers differ. Nothing is left.
+        DiskError: The folder can't be written.
+        ImportError: A library of the `export` extra is missing.
+    """
+    folder, format = Path(folder), Format(format)
+    if int8 and format is not Format.ONNX:
+        raise ExportError(f"--int8 goes with the format onnx, not {format}; leave it out.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ExportError(f"{folder} exists and is not empty; give a new folder.")
+    exportable = Exportable(model, source, ATTENTION.get(format, "sdpa"))
+    reference = Exportable(model, source).model if model.training or model.dtype.itemsize != 4 else model
+    about = describe(exportable, format, revision)
+    start = time.perf_counter()
+    with new_folder(folder):
+        path = folder / FILES[format]
+        _write(exportable, format, path, about)
+        seconds = time.perf_counter() - start
+        durations = DURATIONS if not has_fixed_length(exportable) else DURATIONS[:2]
+        difference = largest_difference(exportable, reference, RUN[format](path), durations)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"The exported model differs from the model by {difference:.1g} of its largest number, more than "
+                f"{TOLERANCE:g}; please report this with the configuration."
+            )
+        report = Report(path, difference, seconds)
+        if int8:
+            report = _with_int8(report, exportable, audio)
+        about |= {"largest_difference": difference, "int8_cosine": report.int8_cosine}
+        (folder / "preprocess.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_readme(folder, about)
+        if format is Format.ONNX:
+            shutil.copyfile(Path(__file__).with_name("onnx_inference.py"), folder / "onnx_inference.py")
+    return report
+
+
+def describe(exportable: Exportable, format: Format, revision: str | None) -> dict:
+    """What somebody needs to know to call the exported model."""
+    config = exportable.model.config
+    return {
+        "format": str(format),
+        "file": FILES[format],
+        "source": exportable.source,
+        "input": exportable.input_name,
+        "outputs": list(exportable.output_names),
+        "sampling_rate": config.sample_rate,
+        "num_segments": config.num_segments,
+        "feature_dim": config.feature_dim,
+        "labels": list(config.id2label.values()) if exportable.is_classifier else None,
+        "tolerance": TOLERANCE,
+        "model": config._name_or_path or None,
+        "revision": revision or getattr(config, "_commit_hash", None),
+        "versions": {"audio-branch": __version__, "torch": version("torch")},
+    }
+
+
+def _write(exportable, format, path, about):
+    if format is Format.ONNX:
+        write_onnx(exportable, path, {name: json.dumps(value) for name, value in about.items()})
+    elif format is Format.OPENVINO:
+        onnx_path = path.with_name("model.onnx")
+        write_onnx(exportable, onnx_path, {})
+        onnx_format.write_openvino(onnx_path, path)
+        onnx_path.unlink()
+    else:
+        write = {
+            Format.TORCH: torch_formats.write_torch,
+            Format.AOTI: torch_formats.write_aoti,
+            Format.TORCHSCRIPT: torch_formats.write_torchscript,
+        }
+        write[format](exportable, path)
+
+
+def _with_int8(report, exportable, audio):
+    """Writes and measures the int8 variant."""
+    clips = audio or sorted(path for path in EXAMPLES.glob("*.*") if path.suffix in (".wav", ".flac", ".ogg"))
+    if not clips:
+        raise ExportError("int8 is measured on recordings, and there are none here; give some with --audio.")
+    path = report.path.with_name("model_int8.onnx")
+    write_int8(report.path, path, exportable)
+    extractor = AudioBranchFeatureExtractor.from_model(exportable.model)
+    exact, small, cosines = run_onnx(report.path), run_onnx(path), []
+    for clip in clips:
+        inputs, mask = _inputs(exportable, extractor, clip)
+        one, other = exact(inputs, mask)[0], small(inputs, mask)[0]  # (1, S, feature_dim)
+        cosines.append((one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1))
+    mean, least = float(np.mean(cosines)), float(np.min(cosines))
+    if not (mean >= MEAN_COSINE and least >= LEAST_COSINE):
+        raise ExportError(
+            f"int8 changes this model too much: on {len(clips)} recordings the cosine similarity of segments is "
+            f"{mean:.4f} in the mean and {least:.4f} at least, and {MEAN_COSINE} and {LEAST_COSINE} are asked for; "
+            f"leave --int8 out."
+        )
+    return Report(report.path, report.difference, report.seconds, path, (mean, least))
+
+
+def _inputs(exportable, extractor, clip):
+    """The input of a recording, and its mask."""
+    if exportable.source == RAW:
+        samples = load_audio(clip, exportable.model.config.sample_rate).numpy()[None]
+        return samples, np.ones(samples.shape, np.int64)
+    with quiet():
+        made = extractor(clip, return_tensors="np")
+    return made[exportable.input_name], made["attention_mask"].astype(np.int64)

@@ -1,0 +1,123 @@
+"""ONNX by torch's exporter, run by onnxruntime; its int8 variant; and OpenVINO's format, which is made of it."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .errors import ExportError
+from .exportable import RAW, Exportable
+from .parity import Run
+
+OPSET = 20
+MAX_BYTES = 2**31 - 2**20  # of one protobuf file
+
+
+def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> None:
+    """Writes one file; batch and time are free.
+
+    Raises:
+        ExportError: The model is too large for one file, or has an operation that ONNX has not.
+    """
+    size = 4 * sum(parameter.numel() for parameter in exportable.parameters())
+    if size > MAX_BYTES:
+        raise ExportError(f"The weights take {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most.")
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    if has_fixed_length(exportable):
+        free = {0: torch.export.Dim.DYNAMIC}
+    with quiet():
+        program = torch.onnx.export(
+            exportable,
+            exportable.example(),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            dynamic_shapes=(free, free),
+            input_names=[exportable.input_name, "attention_mask"],
+            output_names=list(exportable.output_names),
+        )
+    program.model.metadata_props.update(metadata)
+    axes = ("batch", "samples" if exportable.source == RAW else "frames")
+    for value in program.model.graph.inputs:
+        value.shape = type(value.shape)([axes[i] if i in free else size for i, size in enumerate(value.shape)])
+    program.save(path, external_data=False)
+
+
+def has_fixed_length(exportable: Exportable) -> bool:
+    """Whether the encoder takes inputs of one length only, as Whisper and AST do."""
+    adapter = getattr(exportable.model.base_model.front_end, "adapter", None)
+    return adapter is not None and adapter.max_samples is not None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the exporter's reports; an error of it stays."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise ExportError(f"ONNX can't carry this model ({str(error).splitlines()[-1]:.200}).") from error
+    finally:
+        logging.disable(level)
+
+
+def run_onnx(path: Path) -> Run:
+    """Calls an ONNX file by onnxruntime, on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    return lambda inputs, mask: session.run(None, dict(zip(names, (inputs, mask), strict=True)))
+
+
+def write_int8(path: Path, target: Path, exportable: Exportable) -> None:
+    """The linear layers in int8, weights per channel and inputs measured as they come; all else stays float32.
+
+    The product with the mel filters stays float32: its range is that of a power spectrum, which int8 would destroy.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    kept = float_products(onnx.load(path), exportable)
+    with quiet():
+        quantize_dynamic(
+            path,
+            target,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            nodes_to_exclude=kept,
+        )
+
+
+def float_products(model, exportable: Exportable) -> list[str]:
+    """The names of the products with the mel filters."""
+    if exportable.source != RAW:
+        return []
+    shape = list(exportable.model.base_model.front_end.log_mel.mel_filters.shape)
+    filters = {each.name for each in model.graph.initializer if list(each.dims) == shape}
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and filters & set(node.input)]
+
+
+def write_openvino(onnx_path: Path, path: Path) -> None:
+    """OpenVINO's format (an .xml file and a .bin file) of an ONNX file."""
+    import openvino
+
+    openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)
+
+
+def run_openvino(path: Path) -> Run:
+    """Calls a model of OpenVINO on the CPU in float32; by itself it would take bfloat16 where the CPU has it."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda inputs, mask: [np.asarray(value) for value in compiled([inputs, mask]).values()]

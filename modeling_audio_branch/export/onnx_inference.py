@@ -1,0 +1,58 @@
+"""Embeds clips with numpy and onnxruntime alone, in a folder that `audio-branch export --format onnx` wrote.
+
+python onnx_inference.py one.wav two.wav      # prints the pooled vector of each as a line of JSON
+
+from onnx_inference import Embedder
+outputs = Embedder()([samples, others])       # mono, float, at the rate in preprocess.json
+"""
+
+import json
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+
+class Embedder:
+    """The exported model. Clips may have different lengths; padding never changes the outputs.
+
+    Args:
+        folder: With model.onnx and preprocess.json; by default that of this file.
+        file: Name of the model, such as model_int8.onnx.
+    """
+
+    def __init__(self, folder=None, file="model.onnx"):
+        folder = Path(__file__).parent if folder is None else Path(folder)
+        self.about = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
+        self.session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
+
+    def __call__(self, clips):
+        """Arrays (L,) of samples, or (T, M) of features, to a dictionary of arrays, one row for each clip."""
+        clips = [np.asarray(clip, np.float32) for clip in clips]
+        if not clips or any(clip.ndim != clips[0].ndim or not np.isfinite(clip).all() for clip in clips):
+            raise ValueError("The clips are none, of different kinds, or not finite; give finite arrays of one kind.")
+        longest = max(len(clip) for clip in clips)
+        inputs = np.zeros((len(clips), longest, *clips[0].shape[1:]), np.float32)
+        mask = np.zeros((len(clips), longest), np.int64)
+        for row, clip in enumerate(clips):
+            inputs[row, : len(clip)], mask[row, : len(clip)] = clip, 1
+        values = self.session.run(None, {self.about["input"]: inputs, "attention_mask": mask})
+        return dict(zip(self.about["outputs"], values, strict=True))
+
+
+def read_wav(path, sampling_rate):
+    """The mono samples of a wav file of 16 bits at this rate."""
+    with wave.open(str(path), "rb") as file:
+        if file.getframerate() != sampling_rate or file.getsampwidth() != 2:
+            raise ValueError(f"{path} is not a wav file of 16 bits at {sampling_rate} Hz; convert it to one.")
+        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
+    return samples.astype(np.float32).mean(1) / 32768
+
+
+if __name__ == "__main__":
+    embedder = Embedder()
+    for name in sys.argv[1:]:
+        outputs = embedder([read_wav(name, embedder.about["sampling_rate"])])
+        print(json.dumps({"file": name, "pooler_output": outputs["pooler_output"][0].tolist()}))

@@ -1,0 +1,80 @@
+"""The README.md of an exported folder: how the model is called in a few lines. Tests run what it prints."""
+
+from pathlib import Path
+
+PYTHON_ONNX = """\
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+clip = np.zeros((1, {rate}), np.float32)  # a second: (clips, samples), mono, {rate} Hz
+outputs = session.run(None, {{"{input}": clip, "attention_mask": np.ones(clip.shape, np.int64)}})
+print(dict(zip({outputs}, [each.shape for each in outputs])))
+"""
+JAVASCRIPT_ONNX = """\
+const ort = require("onnxruntime-node");  // in a browser: onnxruntime-web
+(async () => {{
+  const session = await ort.InferenceSession.create("{file}");
+  const clip = new ort.Tensor("float32", new Float32Array({rate}), [1, {rate}]);
+  const mask = new ort.Tensor("int64", new BigInt64Array({rate}).fill(1n), [1, {rate}]);
+  const outputs = await session.run({{ {input}: clip, attention_mask: mask }});
+  console.log(outputs.segment_features.dims);
+}})();
+"""
+PYTHON_OPENVINO = """\
+import numpy as np
+import openvino
+
+model = openvino.Core().compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})  # else bfloat16
+clip = np.zeros((1, {rate}), np.float32)  # a second: (clips, samples), mono, {rate} Hz
+outputs = model([clip, np.ones(clip.shape, np.int64)])
+print(dict(zip({outputs}, [each.shape for each in outputs.values()])))
+"""
+PYTHON_TORCH = """\
+import torch
+
+model = {load}
+clip = torch.zeros(2, {rate})  # a second: (clips, samples), mono, {rate} Hz
+outputs = model(clip, torch.ones(clip.shape, dtype=torch.int64))
+print(dict(zip({outputs}, [tuple(each.shape) for each in outputs])))
+"""
+LOAD = {
+    "torch": 'torch.export.load("{file}").module()',
+    "aoti": 'torch._inductor.aoti_load_package("{file}")',
+    "torchscript": 'torch.jit.load("{file}")',
+}
+TEXT = """\
+# {name}
+
+Exported by `audio-branch export --format {format}`. Raw audio or features go in, with a mask of ones for what is valid
+and zeros for the padding behind it. The padding may hold anything; batch and length are free. preprocess.json has the
+sampling rate, names and versions. The outputs differ from those of the model by {difference:.1e} of the largest number.
+
+{snippets}
+"""
+
+
+def write_readme(folder: Path, about: dict) -> None:
+    """Writes README.md, with snippets for models that take raw audio."""
+    values = {
+        "file": about["file"],
+        "rate": about["sampling_rate"],
+        "input": about["input"],
+        "outputs": about["outputs"],
+    }
+    blocks = []
+    if about["source"] == "raw" and about["format"] == "onnx":
+        blocks = [("python", PYTHON_ONNX), ("javascript", JAVASCRIPT_ONNX)]
+    elif about["source"] == "raw" and about["format"] == "openvino":
+        blocks = [("python", PYTHON_OPENVINO)]
+    elif about["source"] == "raw":
+        values["load"] = LOAD[about["format"]].format(**values)
+        blocks = [("python", PYTHON_TORCH)]
+    snippets = "\n\n".join(f"```{language}\n{code.format(**values)}```" for language, code in blocks)
+    text = TEXT.format(
+        name=about["model"] or "Audio Branch",
+        format=about["format"],
+        difference=about["largest_difference"],
+        snippets=snippets,
+    )
+    (folder / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")

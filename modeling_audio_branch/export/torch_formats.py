@@ -1,0 +1,59 @@
+"""What torch itself loads without our code: torch.export, AOTInductor (compiled) and TorchScript (deprecated)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .exportable import Exportable
+from .onnx_format import has_fixed_length, quiet
+from .parity import Run
+
+
+def exported_program(exportable: Exportable) -> torch.export.ExportedProgram:
+    """The recorded operations; batch and time are free."""
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    if has_fixed_length(exportable):
+        free = {0: torch.export.Dim.DYNAMIC}
+    with quiet():
+        return torch.export.export(exportable, exportable.example(), dynamic_shapes=(free, free))
+
+
+def write_torch(exportable: Exportable, path: Path) -> None:
+    """A .pt2 file for `torch.export.load`."""
+    torch.export.save(exported_program(exportable), path)
+
+
+def run_torch(path: Path) -> Run:
+    """Calls a program of `torch.export.save`."""
+    return _on_arrays(torch.export.load(path).module())
+
+
+def write_aoti(exportable: Exportable, path: Path) -> None:
+    """A .pt2 package with code compiled for CPUs like this one. It needs a C++ compiler."""
+    with quiet():
+        torch._inductor.aoti_compile_and_package(exported_program(exportable), package_path=str(path))
+
+
+def run_aoti(path: Path) -> Run:
+    """Calls a package of AOTInductor."""
+    return _on_arrays(torch._inductor.aoti_load_package(str(path)))
+
+
+def write_torchscript(exportable: Exportable, path: Path) -> None:
+    """A traced model for `torch.jit.load`, also in C++. Torch has deprecated TorchScript."""
+    with quiet():
+        torch.jit.trace(exportable, exportable.example(), check_trace=False).save(str(path))
+
+
+def run_torchscript(path: Path) -> Run:
+    """Calls a traced model."""
+    return _on_arrays(torch.jit.load(str(path)))
+
+
+def _on_arrays(model) -> Run:
+    @torch.no_grad()
+    def run(inputs: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+        return [value.numpy() for value in model(torch.from_numpy(inputs), torch.from_numpy(mask))]
+
+    return run
