@@ -194,9 +194,7 @@ def _in_window(query, key, window):
     if left < 0 and right < 0:
         return None
     query, key = query // chunk, key // chunk
-    visible = True
-    if left >= 0:
-        visible = key >= query - left // chunk
-    if right >= 0:
-        visible = visible & (key <= query + (0 if chunk > 1 else right))
-    return visible
+    after_first, before_last = key >= query - left // chunk, key <= query + (0 if chunk > 1 else right)
+    if left < 0:
+        return before_last
+    return after_first if right < 0 else after_first & before_last

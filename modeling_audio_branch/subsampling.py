@@ -77,9 +77,7 @@ class Subsampling(nn.Module):
         if not self.causal:
             return frame_mask[:, ::2].contiguous()  # a view would bind an exported model to odd or to even lengths
         # Frame j sees 2 j - 2 to 2 j, and NeMo counts it if 2 j - 1 is valid; the first one of a clip is 2 j itself.
-        even, odd = F.pad(frame_mask, (0, 2)), F.pad(frame_mask, (1, 1))
-        num_frames = frame_mask.shape[1] // 2 + 1
-        return (even[:, ::2] | odd[:, ::2])[:, :num_frames]
+        return F.pad(frame_mask, (0, 1))[:, ::2] | F.pad(frame_mask, (1, 0))[:, ::2]  # (B, T // 2 + 1)
 
     def _in_chunks(self, input_features, frame_mask, then):
         """`_convolve`, and `then` what follows, on as many frames at a time as a cache (or a GPU's memory) holds."""

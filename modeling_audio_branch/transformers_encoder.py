@@ -206,7 +206,7 @@ class TransformersEncoder(nn.Module):
             output = self.model(**call, return_dict=True)
         last_hidden_state = self._over_time(output.last_hidden_state)
         num_frames = last_hidden_state.shape[1]
-        if num_frames != self._num_frames(torch.tensor([frame_mask.shape[1]])).item():
+        if not is_tracing() and num_frames != self._num_frames(torch.tensor([frame_mask.shape[1]])).item():
             raise ValueError(
                 f"{type(self.model).__name__} made {num_frames} frames of {frame_mask.shape[1]} input frames, so that "
                 f"it is not known which belong to the clip; only encoders with evenly spaced frames are supported."

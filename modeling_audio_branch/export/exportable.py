@@ -101,7 +101,8 @@ class Exportable(nn.Module):
             values = 0.1 * torch.randn(len(seconds), max(lengths), generator=generator).cumsum(1).sin()
             mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         elif config.encoder_config:
-            rate = front_end.adapter.extractor.sampling_rate
+            rate, most = front_end.adapter.extractor.sampling_rate, front_end.adapter.max_samples
+            seconds = seconds if most is None else [min(each, most / rate) for each in seconds]
             waves = [0.1 * torch.randn(round(each * rate), generator=generator).cumsum(0).sin() for each in seconds]
             values, mask = front_end.adapter(waves)
         else:

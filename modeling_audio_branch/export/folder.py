@@ -1,5 +1,6 @@
 """The folder of an exported model: its file, what to know to call it, and a check that it gives the same numbers."""
 
+import copy
 import json
 import shutil
 import time
@@ -104,8 +105,12 @@ def export_model(
         raise ExportError(f"--int8 goes with the format onnx, not {format}; leave it out.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} exists and is not empty; give a new folder.")
+    if format is Format.OPENVINO and source == RAW and model.config.normalize == "all_features":
+        raise ExportError(
+            "OpenVINO (2026.4) computes normalize='all_features' wrongly; export to onnx, or with --from features."
+        )
     exportable = Exportable(model, source, ATTENTION.get(format, "sdpa"))
-    reference = Exportable(model, source).model if model.training or model.dtype.itemsize != 4 else model
+    reference = copy.deepcopy(model).float().eval()
     about = describe(exportable, format, revision)
     start = time.perf_counter()
     with new_folder(folder):

@@ -54,7 +54,8 @@ class OnnxModel:
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
             inputs, mask, _ = pad_batch([waves[index] for index in batch])
-            values = self._run(inputs.numpy(), mask.numpy().astype(np.int64))
+            ones = np.ones(inputs.shape, np.int64)  # without a mask, nothing is padded
+            values = self._run(inputs.numpy(), ones if mask is None else mask.numpy().astype(np.int64))
             for row, index in enumerate(batch):
                 rows[index] = {name: value[row] for name, value in zip(self.about["outputs"], values, strict=True)}
         outputs = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}

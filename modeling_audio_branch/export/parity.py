@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from ..hub.errors import first_line
 from .errors import ExportError
 from .exportable import Exportable
 
@@ -28,7 +29,14 @@ def largest_difference(exportable: Exportable, model, run: Run, durations=DURATI
     for seed, seconds in enumerate(durations):
         inputs, mask = exportable.inputs(seconds, padding=3.0, seed=seed)
         expected = reference(exportable, model, inputs, mask)
-        for name, value, got in zip(exportable.output_names, expected, run(inputs.numpy(), mask.numpy()), strict=True):
+        try:
+            values = run(inputs.numpy(), mask.numpy())
+        except Exception as error:  # of any runtime
+            raise ExportError(
+                f"The exported model fails on {len(seconds)} clips of up to {max(seconds)} s, which it was not traced "
+                f"with ({first_line(error):.200}); take another format."
+            ) from error
+        for name, value, got in zip(exportable.output_names, expected, values, strict=True):
             if np.shape(got) != value.shape:
                 raise ExportError(f"The exported {name} has the shape {np.shape(got)} and not {value.shape}.")
             scale = max(1.0, float(np.abs(value).max()))

@@ -16,7 +16,12 @@ def exported_program(exportable: Exportable) -> torch.export.ExportedProgram:
     if has_fixed_length(exportable):
         free = {0: torch.export.Dim.DYNAMIC}
     with quiet():
-        return torch.export.export(exportable, exportable.example(), dynamic_shapes=(free, free))
+        return torch.export.export(
+            exportable,
+            exportable.example(),
+            dynamic_shapes=(free, free),
+            strict=bool(exportable.model.config.encoder_config),  # else Transformers' encoders would fix the batch
+        )
 
 
 def write_torch(exportable: Exportable, path: Path) -> None:

@@ -1,0 +1,119 @@
+"""An exported folder encodes audio of any form, with and without torch; its README runs as printed."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from helpers.models import make_model, random_clips, tiny_config
+from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.export import ExportError, OnnxModel, export_model
+from modeling_audio_branch.export.onnx_inference import Embedder, read_wav
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "audio"
+FILES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".wav", ".flac", ".ogg"))
+WITHOUT = """
+import sys
+for name in ("torch", "torchaudio", "transformers", "modeling_audio_branch"):
+    sys.modules[name] = None
+"""
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model(AudioBranchModel, tiny_config(subsampling_factor=4))
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    export_model(model, folder, int8=True, audio=FILES)
+    return folder
+
+
+def test_encode_of_an_exported_model_is_that_of_the_model(model, exported):
+    onnx = AudioBranchModel.from_onnx(exported)
+    expected = model.encode(FILES)
+    for batch_size in (1, 2, 8):
+        got = onnx.encode(FILES, batch_size=batch_size)
+        for name in ("segment_features", "segment_times", "pooler_output", "sequence_embedding", "segment_mask"):
+            torch.testing.assert_close(got[name], expected[name], atol=1e-4, rtol=0, check_dtype=False)
+    single = onnx.encode(random_clips([9000])[0], sampling_rate=8000)
+    assert single.segment_features.shape == (4, 12)
+    torch.testing.assert_close(
+        single.pooler_output, model.encode(random_clips([9000])[0], sampling_rate=8000).pooler_output, atol=1e-4, rtol=0
+    )
+
+
+def test_the_int8_variant_is_near(model, exported):
+    small = OnnxModel(exported, "model_int8.onnx").encode(FILES).segment_features
+    expected = model.encode(FILES).segment_features
+    assert torch.nn.functional.cosine_similarity(small, expected, dim=-1).mean() > 0.99
+    assert not torch.equal(small, expected)
+
+
+def test_openvino_encodes_too(model, tmp_path):
+    export_model(model, tmp_path / "out", "openvino")
+    got = AudioBranchModel.from_onnx(tmp_path / "out", "model.xml").encode(FILES)
+    torch.testing.assert_close(got.segment_features, model.encode(FILES).segment_features, atol=1e-4, rtol=0)
+
+
+def test_a_process_without_torch_gives_the_same(model, exported, tmp_path):
+    path = tmp_path / "clip.wav"
+    soundfile.write(path, random_clips([12345])[0].numpy(), 16000, subtype="PCM_16")
+    script = WITHOUT + (exported / "onnx_inference.py").read_text().replace(
+        "Embedder()", f"Embedder({str(exported)!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["file"] == str(path)
+    np.testing.assert_allclose(row["pooler_output"], model.encode(path).pooler_output, atol=1e-4)
+
+
+def test_clips_of_different_lengths_are_padded_and_bad_ones_refused(model, exported, tmp_path):
+    embedder, clips = Embedder(exported), [clip.numpy() for clip in random_clips([5000, 12000])]
+    together = embedder(clips)["segment_features"]
+    for row, clip in zip(together, clips, strict=True):
+        np.testing.assert_allclose(embedder([clip])["segment_features"][0], row, atol=1e-4)
+    for bad in ([], [np.full(5000, np.nan)], [clips[0], np.ones((10, 20))]):
+        with pytest.raises(ValueError, match="finite arrays of one kind"):
+            embedder(bad)
+    soundfile.write(tmp_path / "a.wav", clips[0], 8000, subtype="PCM_16")
+    with pytest.raises(ValueError, match="16 bits at 16000 Hz"):
+        read_wav(tmp_path / "a.wav", 16000)
+
+
+def test_the_readme_runs_as_it_is_printed(exported):
+    code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)[1]
+    assert len(code.splitlines()) == 7
+    done = subprocess.run([sys.executable, "-c", code], cwd=exported, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'segment_features': (1, 4, 12)" in done.stdout
+
+
+@pytest.mark.parametrize("format", ["torch", "torchscript", "openvino"])
+def test_the_readmes_of_other_formats_run(model, tmp_path, format):
+    export_model(model, tmp_path / "out", format)
+    code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "'segment_features': (" in done.stdout
+
+
+def test_a_folder_without_a_model_of_raw_audio_is_refused(model, exported, tmp_path):
+    with pytest.raises(ExportError, match="run audio-branch export first"):
+        OnnxModel(tmp_path)
+    with pytest.raises(ExportError, match="holds no model.xml"):
+        OnnxModel(exported, "model.xml")
+    (tmp_path / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
+    about = json.loads((exported / "preprocess.json").read_text())
+    (tmp_path / "preprocess.json").write_text(json.dumps(about | {"source": "features"}))
+    with pytest.raises(ExportError, match="takes features"):
+        OnnxModel(tmp_path)
