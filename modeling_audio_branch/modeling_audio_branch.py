@@ -206,7 +206,7 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
             file: In it: model.onnx, model_int8.onnx or model.xml (OpenVINO).
         """
         try:
-            from modeling_audio_branch.export import OnnxModel
+            from modeling_audio_branch.export.onnx_model import OnnxModel
         except ImportError as error:
             raise ImportError(
                 "from_onnx needs the audio-branch package with its extra: audio-branch[export]."

@@ -33,12 +33,25 @@ def push(
     multi_vector: Annotated[
         bool, typer.Option("--multi-vector", help="For MultiVectorEncoder: a clip's segments are its vectors.")
     ] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also onnx/model.onnx, and model_int8.onnx.")] = False,
 ) -> None:
     """Publish a checkpoint on the Hugging Face Hub, and load it back in a clean process."""
     transformers.utils.logging.set_verbosity_error()
     try:
         push_checkpoint(
-            checkpoint, repo_id, private, revision, tag, pr, dry_run, metrics, license, language, yes, multi_vector
+            checkpoint,
+            repo_id,
+            private,
+            revision,
+            tag,
+            pr,
+            dry_run,
+            metrics,
+            license,
+            language,
+            yes,
+            multi_vector,
+            onnx,
         )
     except (UploadError, CardError) as error:
         typer.echo(f"Error: {error}", err=True)

@@ -9,9 +9,9 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from transformers import PreTrainedModel
 
 from ..log_mel import LogMel
-from ..modeling_audio_branch import AudioBranchPreTrainedModel
 from .errors import ExportError
 
 RAW, FEATURES = "raw", "features"
@@ -59,7 +59,7 @@ class Exportable(nn.Module):
         ExportError: Raw audio for an encoder of Transformers, whose feature extractor is no part of the model.
     """
 
-    def __init__(self, model: AudioBranchPreTrainedModel, source: str = RAW, attention: str = "eager"):
+    def __init__(self, model: PreTrainedModel, source: str = RAW, attention: str = "eager"):
         super().__init__()
         adapter = getattr(model.base_model.front_end, "adapter", None)
         if adapter is not None and source == RAW:

@@ -11,15 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-
-from modeling_audio_branch import __version__
+from transformers import PreTrainedModel
 
 from ..audio_input import load_audio
 from ..feature_extraction import AudioBranchFeatureExtractor
 from ..hub.writing import new_folder
-from ..modeling_audio_branch import AudioBranchPreTrainedModel
 from . import onnx_format, torch_formats
-from .errors import ExportError
+from .errors import ExportError, Int8Error
 from .exportable import RAW, Exportable
 from .onnx_format import has_fixed_length, quiet, run_onnx, write_int8, write_onnx
 from .parity import DURATIONS, TOLERANCE, Run, largest_difference
@@ -76,7 +74,7 @@ class Report:
 
 
 def export_model(
-    model: AudioBranchPreTrainedModel,
+    model: PreTrainedModel,
     folder: str | Path,
     format: str | Format = Format.ONNX,
     source: str = RAW,
@@ -151,7 +149,7 @@ def describe(exportable: Exportable, format: Format, revision: str | None) -> di
         "tolerance": TOLERANCE,
         "model": config._name_or_path or None,
         "revision": revision or getattr(config, "_commit_hash", None),
-        "versions": {"audio-branch": __version__, "torch": version("torch")},
+        "versions": {name: version(name) for name in ("torch", "transformers")},
     }
 
 
@@ -176,7 +174,7 @@ def _with_int8(report, exportable, audio):
     """Writes and measures the int8 variant."""
     clips = audio or sorted(path for path in EXAMPLES.glob("*.*") if path.suffix in (".wav", ".flac", ".ogg"))
     if not clips:
-        raise ExportError("int8 is measured on recordings, and there are none here; give some with --audio.")
+        raise Int8Error("int8 is measured on recordings, and there are none here; give some with --audio.")
     path = report.path.with_name("model_int8.onnx")
     write_int8(report.path, path, exportable)
     extractor = AudioBranchFeatureExtractor.from_model(exportable.model)
@@ -187,7 +185,7 @@ def _with_int8(report, exportable, audio):
         cosines.append((one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1))
     mean, least = float(np.mean(cosines)), float(np.min(cosines))
     if not (mean >= MEAN_COSINE and least >= LEAST_COSINE):
-        raise ExportError(
+        raise Int8Error(
             f"int8 changes this model too much: on {len(clips)} recordings the cosine similarity of segments is "
             f"{mean:.4f} in the mean and {least:.4f} at least, and {MEAN_COSINE} and {LEAST_COSINE} are asked for; "
             f"leave --int8 out."

@@ -28,10 +28,11 @@ NAMED_FILES = (
 )
 # The files of a checkpoint that are read, or written anew for the upload.
 CHECKPOINT_FILES = re.compile("|".join([*map(re.escape, NAMED_FILES), WEIGHTS.pattern, CODE.pattern]))
-# What training leaves in the folder. It is never uploaded.
+# What training leaves in the folder is never uploaded; an exported model is exported anew.
 TRAINING_FILES = re.compile(
     "|".join(
         [
+            "onnx",
             *(r"checkpoint-\d+", "training", "runs", "logs", r"\.git", r"\.cache", "__pycache__", r"\.eval_results"),
             *(r"training_args\.bin", r"optimizer\.(pt|bin)", r"(scheduler|scaler)\.pt", r"rng_state(_\d+)?\.pth"),
             *(r"trainer_state\.json", r"\w+_results\.json"),

@@ -26,7 +26,7 @@ from .errors import NETWORK_ERRORS, UploadError, explain
 from .folder_card import read_card
 from .licensing import weights_license
 from .publish import changes, publish
-from .repository import assemble, license_text
+from .repository import add_onnx, assemble, license_text
 from .results import read_results
 from .snippet import usage_snippet, with_output
 from .target import Target, check_names, check_target, visibility
@@ -49,6 +49,7 @@ def push_checkpoint(
     language: list[str] | None = None,
     yes: bool = False,
     multi_vector: bool = False,
+    onnx: bool = False,
 ) -> None:
     """What `audio-branch push` does; `modeling_audio_branch.cli.push` describes the arguments.
 
@@ -66,7 +67,7 @@ def push_checkpoint(
     with _disk_errors_in_a_sentence(), temporary_folder("hub_upload") as temporary:
         folder = temporary / "repository"
         with writing(temporary, TEMPORARY_REMEDY):
-            expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector)
+            expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector, onnx)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
         if dry_run is not None:
@@ -133,7 +134,7 @@ def _read_statements(
 
 
 def _load_and_assemble(
-    checkpoint: Path, folder: Path, repo_id: str, statements: Statements, multi_vector: bool
+    checkpoint: Path, folder: Path, repo_id: str, statements: Statements, multi_vector: bool, onnx: bool
 ) -> Expectation:
     with console.status("Loading the checkpoint"):
         model, extractor = load_checkpoint(checkpoint)
@@ -142,7 +143,11 @@ def _load_and_assemble(
     if multi_vector:
         model.config.embedding_output = "segment_features"
     with console.status("Assembling the repository, and loading it in a fresh process"):
-        return assemble(checkpoint, model, extractor, folder, repo_id, statements)
+        expected = assemble(checkpoint, model, extractor, folder, repo_id, statements)
+    if onnx:
+        with console.status("Exporting to ONNX"):
+            add_onnx(model, folder)
+    return expected
 
 
 def _write_dry_run(folder: Path, dry_run: Path, target: Target) -> None:

@@ -20,12 +20,18 @@ from .errors import UploadError
 from .facts import golden_output, measure
 from .licensing import write_licenses
 from .snippet import usage_snippet, with_output
+from .writing import temporary_folder
 
 REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", "safetensors", "soundfile>=0.13"]
-UPLOAD_ALLOWLIST = re.compile(rf"{CHECKPOINT_FILES.pattern}|\.eval_results/[a-z0-9_-]+\.yaml")
+ONNX_FILES = ("model.onnx", "model_int8.onnx", "preprocess.json")
+UPLOAD_ALLOWLIST = re.compile(
+    "|".join(
+        [CHECKPOINT_FILES.pattern, r"\.eval_results/[a-z0-9_-]+\.yaml", *(rf"onnx/{re.escape(n)}" for n in ONNX_FILES)]
+    )
+)
 ALLOWED = [
     *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
-    *("requirements.txt", "the search settings", "the rotation", "the files of sentence-transformers"),
+    *("requirements.txt", "the search settings", "the rotation", "the files of sentence-transformers", "onnx/"),
 ]
 
 
@@ -80,6 +86,33 @@ def copy_corpus_settings(checkpoint: Path, folder: Path, model) -> None:
             save_rotation(read_rotation(checkpoint / ROTATION_FILE, model.config.feature_dim), folder)
     except CorpusError as error:
         raise UploadError(str(error)) from error
+
+
+def add_onnx(model, folder: Path) -> None:
+    """Writes the model as ONNX to the subfolder `onnx`, in float32 and, where that keeps the numbers, in int8.
+
+    Raises:
+        UploadError: The model can't be exported, or the libraries are missing.
+    """
+    try:
+        from ..export.errors import ExportError, Int8Error
+        from ..export.folder import export_model
+    except ImportError as error:
+        raise UploadError("--onnx needs libraries of the extra audio-branch[export]; install it.") from error
+    source = "features" if model.config.encoder_config else "raw"
+    with temporary_folder("onnx") as temporary:
+        try:
+            try:
+                export_model(model, temporary / "onnx", source=source, int8=True)
+            except Int8Error as error:
+                print(error)
+                export_model(model, temporary / "onnx", source=source)
+        except (ExportError, ImportError) as error:
+            raise UploadError(f"--onnx: {error}") from error
+        (folder / "onnx").mkdir()
+        for name in ONNX_FILES:
+            if (temporary / "onnx" / name).is_file():
+                shutil.copyfile(temporary / "onnx" / name, folder / "onnx" / name)
 
 
 def license_text() -> str:

@@ -12,11 +12,12 @@ import torch
 import yaml
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from safetensors.torch import load_file, save_file
+from sentence_transformers import MultiVectorEncoder
 
 from helpers.fresh_process import run_fresh
 from helpers.loopback_hub import LoopbackHub
 from helpers.publishing import RESULTS, save_checkpoint
-from modeling_audio_branch import AudioBranchForAudioClassification
+from modeling_audio_branch import AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.hub.clean_room import Expectation, verify_in_clean_process
 from modeling_audio_branch.hub.errors import UploadError
 from modeling_audio_branch.hub.push import push_checkpoint
@@ -208,3 +209,21 @@ def test_the_command_publishes_and_others_load_it_by_its_id(classifier, dry_run,
 def test_the_command_line_prints_one_sentence_and_fails(tmp_path):
     status, printed = run_command(tmp_path, "--repo-id", "alice/tiny", "--dry-run", tmp_path / "out")
     assert status == 1 and printed.splitlines()[-1].startswith("Error: ") and "Traceback" not in printed
+
+
+def test_a_repository_may_hold_onnx_and_be_one_of_several_vectors(tmp_path):
+    checkpoint, repository = tmp_path / "checkpoint", tmp_path / "repository"
+    save_checkpoint(checkpoint, AudioBranchModel)
+    push_checkpoint(checkpoint, "alice/segments", dry_run=repository, multi_vector=True, onnx=True)
+    names = {path.relative_to(repository).as_posix() for path in repository.rglob("*") if path.is_file()}
+    assert {"onnx/model.onnx", "onnx/model_int8.onnx", "onnx/preprocess.json", "modules.json"} <= names
+    assert "MultiVectorEncoder" in (repository / "README.md").read_text(encoding="utf-8")
+    files = sorted(map(str, (ROOT / "examples" / "audio").glob("*.wav")))
+    vectors = MultiVectorEncoder(str(repository), trust_remote_code=True).encode(files)
+    exported = AudioBranchModel.from_onnx(repository / "onnx").encode(files).segment_features
+    for vector, segments in zip(vectors, exported, strict=True):
+        torch.testing.assert_close(
+            torch.as_tensor(vector), torch.nn.functional.normalize(segments, dim=-1), atol=1e-4, rtol=0
+        )
+    push_checkpoint(repository, "alice/segments", dry_run=tmp_path / "again")  # what was downloaded is published again
+    assert not (tmp_path / "again" / "onnx").exists()

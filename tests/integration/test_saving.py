@@ -27,6 +27,7 @@ from modeling_audio_branch import (
     AudioFeatureExtractionPipeline,
     AudioSegmentEmbeddingPipeline,
 )
+from modeling_audio_branch.sentence_transformers_files import FILES
 
 PACKAGE = Path(__file__).parents[2] / "modeling_audio_branch"
 ARCHITECTURES = [
@@ -80,7 +81,7 @@ def assert_same_files(folder, expected):
 def test_a_saved_folder_holds_the_code_and_nothing_else(tmp_path):
     saved = contents(save(make_model(AudioBranchModel, tiny_config()), tmp_path))
     code = {path.name: path.read_bytes() for path in PACKAGE.glob("[a-z]*.py")}
-    assert saved.keys() == code.keys() | {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert saved.keys() == code.keys() | {"config.json", "model.safetensors", "preprocessor_config.json", *FILES}
     assert {name: saved[name] for name in code} == code
 
 

@@ -1,4 +1,7 @@
-"""sentence-transformers opens a folder of ours and gives our numbers; the real library, nothing imitated."""
+"""sentence-transformers opens a folder of ours and gives our numbers; the real library, nothing imitated.
+
+Tests sentence_transformers_files.py and segment_vectors.py.
+"""
 
 import json
 import shutil

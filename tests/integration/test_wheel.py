@@ -189,10 +189,11 @@ def test_the_readmes_code_and_commands_run_from_any_folder(installed, elsewhere)
         "CORPUS": str(AUDIO),
         "TABLE": str(elsewhere / "table"),
         "DIR": str(elsewhere / "db"),
+        "OUT": str(elsewhere / "exported"),
     }
     lines = dict.fromkeys(re.findall(r"`audio-branch ([^`]+)`", README))
     commands = {line.split()[0]: [arguments.get(word, word) for word in line.split()] for line in lines}
-    assert commands.keys() == {"convert", "push", "plot", "info", "index", "find", "embed", "check-batching"}
+    assert commands.keys() == {"convert", "push", "plot", "info", "index", "find", "embed", "check-batching", "export"}
     push = commands.pop("push") + ["--dry-run", str(pushed), "--license", "gpl-2.0"]
     for name in ("plot", "index", "find", "embed"):
         if "--model" not in commands[name]:  # the default is the checkout's checkpoint

@@ -1,4 +1,7 @@
-"""Laws of export: every format gives the model's numbers, for batches and lengths that were not traced."""
+"""Laws of export: every format gives the model's numbers, for batches and lengths that were not traced.
+
+Tests export/torch_formats.py, export/onnx_format.py and export/errors.py.
+"""
 
 import numpy as np
 import pytest

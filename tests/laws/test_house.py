@@ -140,7 +140,7 @@ def test_shipped_files_import_only_their_siblings_relatively():
         assert_none({f"{short(path)}:{node.lineno}": ast.unparse(node) for node in wrong})
 
 
-def test_from_nemo_and_from_parakeet_alone_import_a_subpackage():
+def test_from_nemo_from_parakeet_and_from_onnx_alone_import_a_subpackage():
     """They do so by its absolute name, when they are called: a checkpoint loads without the package."""
     doors = {}
     for path in SHIPPED:
@@ -149,8 +149,10 @@ def test_from_nemo_and_from_parakeet_alone_import_a_subpackage():
                 doors[path.stem, function.name] = modules
         anywhere = imports_of(path, relative=False) & MODULES.keys()
         assert anywhere == set().union(*(modules for (stem, _), modules in doors.items() if stem == path.stem)), path
-    assert doors.keys() == {("modeling_audio_branch", "from_nemo"), ("modeling_audio_branch", "from_parakeet")}
-    assert all(name.startswith("modeling_audio_branch.convert.") for name in set.union(*doors.values()))
+    names = ("from_nemo", "from_parakeet", "from_onnx")
+    assert doors.keys() == {("modeling_audio_branch", name) for name in names}
+    packages = ("modeling_audio_branch.convert.", "modeling_audio_branch.export.")
+    assert all(name.startswith(packages) for name in set.union(*doors.values()))
 
 
 def test_the_top_level_modules_are_doors_of_a_few_lines_to_the_package():

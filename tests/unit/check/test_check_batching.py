@@ -74,11 +74,11 @@ def test_a_model_that_looks_at_the_padding_is_told_through_sentence_transformers
 def test_vectors_are_compared_whole_and_frames_as_far_as_the_clip_has_them():
     clips = [clip.numpy() for clip in random_clips([10, 20])]
 
-    def frames_of(clips):  # frames behind the clip are padding and don't matter
+    def padded_frames(clips):  # frames behind the clip are padding and don't matter
         longest = max(map(len, clips))
         return [np.pad(np.ones((len(clip), 3)), ((0, longest - len(clip)), (0, 0))) for clip in clips]
 
-    assert [gap.difference for gap in batching_gaps(frames_of, clips, 10)] == [0, 0]
+    assert [gap.difference for gap in batching_gaps(padded_frames, clips, 10)] == [0, 0]
     counted = [gap.difference for gap in batching_gaps(lambda clips: [np.full(4, len(clips))] * len(clips), clips, 10)]
     assert counted == [1, 1]
     with pytest.raises(ValueError, match="fewer|frames in a batch"):

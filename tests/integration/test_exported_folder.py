@@ -1,4 +1,7 @@
-"""An exported folder encodes audio of any form, with and without torch; its README runs as printed."""
+"""An exported folder encodes audio of any form, with and without torch; its README runs as printed.
+
+Tests export/onnx_model.py, export/onnx_inference.py and export/readme.py.
+"""
 
 import json
 import re
@@ -16,7 +19,7 @@ from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.export import ExportError, OnnxModel, export_model
 from modeling_audio_branch.export.onnx_inference import Embedder, read_wav
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "audio"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "audio"
 FILES = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".wav", ".flac", ".ogg"))
 WITHOUT = """
 import sys
