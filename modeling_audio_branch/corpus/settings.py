@@ -106,7 +106,9 @@ def read_settings(path: Path, width: int | None = None) -> SearchSettings:
     try:
         values = load_file(path)
         settings = SearchSettings(int(values.pop("attention_window").item()), **values)
-        return settings.check(len(settings.mean) if width is None else width, str(path))
+        if width is None:
+            width = len(settings.mean) if settings.is_measured else 0
+        return settings.check(width, str(path))
     except CorpusError:
         raise
     except Exception as error:  # safetensors has no class of its own that all its errors belong to

@@ -21,6 +21,7 @@ from helpers.fresh_process import run_fresh
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.hub.folder_card import read_card
 from modeling_audio_branch.hub.push import push_checkpoint
+from modeling_audio_branch.sentence_transformers_files import FILES
 from recipes.phrases.report import number_words_percent, number_words_table, retrieval_table
 from recipes.phrases.results import percent_to_json, read_results
 from recipes.phrases.ship import METHOD, render_card
@@ -38,7 +39,7 @@ def model():
 def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
     names = {path.name for path in FOLDER.iterdir()}
     parts = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "LICENSE", "results.json"}
-    parts |= {"search.safetensors", "rotation.safetensors"}
+    parts |= {"search.safetensors", "rotation.safetensors", *FILES}
     assert names == parts
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6
     assert model.num_parameters() < 8e6 and model.dtype == torch.float32

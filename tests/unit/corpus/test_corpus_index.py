@@ -221,6 +221,15 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(index, tmp_path, on_err
     assert index.add(more).added == more
 
 
+def test_an_index_that_was_stopped_before_its_first_recording_goes_on(tmp_path, model, files):
+    AudioIndex(tmp_path / "db", model).add([])
+    with pytest.raises(CorpusError, match="is empty; add recordings first"):
+        AudioIndex(tmp_path / "db", model).find(part_of(files[0], 0.3, 0.9), 3, RATE)
+    AudioIndex(tmp_path / "db", model).add(files)
+    AudioIndex(tmp_path / "whole", model).add(files)
+    assert contents(tmp_path / "db") == contents(tmp_path / "whole")
+
+
 def test_an_index_that_is_killed_twenty_times_and_continued_equals_one_made_at_a_stretch(tmp_path, model):
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.fail("This system has no forkserver, with which the test kills.")
