@@ -10,6 +10,8 @@ try:  # imports in a try are not required of those who load the checkpoint by Tr
 except ImportError as error:
     raise ImportError("MultiVectorEncoder needs sentence-transformers; pip install sentence-transformers.") from error
 
+MIN_LENGTH = 1e-4  # as in outputs.py; float16 has no smaller one whose inverse it holds
+
 
 class SegmentVectors(Module):
     """Segments of length 1 and their mask, in place of the mask of the log-mel frames.
@@ -20,7 +22,7 @@ class SegmentVectors(Module):
     def forward(self, features: dict, **kwargs) -> dict:
         segments = features["token_embeddings"]  # (B, S, feature_dim)
         features["attention_mask"] = segments.any(-1)  # (B, S)
-        features["token_embeddings"] = F.normalize(segments, dim=-1)
+        features["token_embeddings"] = F.normalize(segments, dim=-1, eps=MIN_LENGTH)
         return features
 
     def save(self, output_path: str, *args, **kwargs) -> None:

@@ -13,7 +13,8 @@ FILES = MODULES, TRANSFORMER, MODEL = "modules.json", "sentence_bert_config.json
 def save_sentence_transformers_files(config, folder: str | Path) -> None:
     """Writes what `SentenceTransformer(folder)` reads, or `MultiVectorEncoder(folder)` with several vectors a clip.
 
-    What sentence-transformers itself has saved there of the whole model, such as prompts, stays.
+    What sentence-transformers itself has saved there of the same kind of model stays: prompts, the similarity, and
+    modules behind ours.
     """
     folder = Path(folder)
     if config.embedding_output == "segment_features":
@@ -22,18 +23,33 @@ def save_sentence_transformers_files(config, folder: str | Path) -> None:
     else:
         kind, output, similarity = "SentenceTransformer", "sentence_embedding", "cosine"
         types = ["sentence_transformers.base.modules.transformer.Transformer"]
-    _write(folder / MODULES, [{"idx": i, "name": str(i), "path": "", "type": each} for i, each in enumerate(types)])
     audio = {"method": "forward", "method_output_name": config.embedding_output}
     transformer = {"transformer_task": "feature-extraction", "modality_config": {"audio": audio}}
-    _write(folder / TRANSFORMER, transformer | {"module_output_name": output})
-    if _model_type(folder / MODEL) != kind:
+    transformer["module_output_name"] = output
+
+    model, saved, modules = (_read(folder / name) for name in (MODEL, TRANSFORMER, MODULES))
+    is_same_kind = isinstance(model, dict) and model.get("model_type") == kind
+    has_ours = isinstance(saved, dict) and saved.get("module_output_name") == output
+    if not (is_same_kind and has_ours and _begins_with(modules, types)):
+        modules = [{"idx": i, "name": str(i), "path": "", "type": each} for i, each in enumerate(types)]
+        _write(folder / MODULES, modules)
+    _write(folder / TRANSFORMER, transformer)
+    if not is_same_kind:
         _write(folder / MODEL, {"model_type": kind, "prompts": {}, "similarity_fn_name": similarity})
 
 
-def _model_type(path: Path) -> str | None:
+def _begins_with(modules, types: list[str]) -> bool:
+    """Whether a modules.json begins with modules of these types."""
+    if not isinstance(modules, list) or not all(isinstance(each, dict) for each in modules):
+        return False
+    return [each.get("type") for each in modules[: len(types)]] == types
+
+
+def _read(path: Path):
+    """What is in a JSON file; None if it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
 
 

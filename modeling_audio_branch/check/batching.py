@@ -17,6 +17,7 @@ from huggingface_hub import file_exists
 from transformers import AutoFeatureExtractor, AutoModel, WhisperFeatureExtractor
 
 SECONDS = (0.6, 1.0, 2.3, 3.7, 9.1)  # of the clips of noise
+SMALLEST = 1e-30  # keeps 0 out of divisions
 Embed = Callable[[list[np.ndarray]], list[np.ndarray]]  # clips (L,) to a vector (D,) or frames (T, D) of each
 
 
@@ -39,18 +40,24 @@ def batching_gaps(embed: Embed, clips: list[np.ndarray], sampling_rate: int) -> 
     """Embeds all clips together and each alone. Of a clip's frames in the batch, those that it has alone are compared.
 
     Raises:
-        ValueError: The model gives a clip fewer frames in a batch than alone.
+        ValueError: The model gives a clip no frames, fewer in a batch than alone, or numbers that are not finite.
     """
     gaps = []
     for clip, together in zip(clips, embed(clips), strict=True):
         alone = embed([clip])[0]
-        if len(together) < len(alone):
-            raise ValueError(f"The model gives {len(together)} frames in a batch and {len(alone)} alone.")
+        seconds = len(clip) / sampling_rate
+        if not alone.size or len(together) < len(alone):
+            raise ValueError(
+                f"The model gives a clip of {seconds:.2f} s {len(alone)} frames alone and {len(together)} in a batch."
+            )
         together = together[: len(alone)]
+        for values, where in ((alone, "alone"), (together, "in a padded batch")):
+            if not np.isfinite(values).all():
+                raise ValueError(f"The model gives NaN or infinite numbers for a clip of {seconds:.2f} s {where}.")
         one, other = (each.reshape(-1, each.shape[-1]).mean(0) for each in (alone, together))
-        cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
-        difference = np.abs(together - alone).max() / np.abs(alone).max()
-        gaps.append(BatchingGap(len(clip) / sampling_rate, float(difference), float(cosine)))
+        cosine = one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), SMALLEST)
+        difference = np.abs(together - alone).max() / max(np.abs(alone).max(), SMALLEST)
+        gaps.append(BatchingGap(seconds, float(difference), float(cosine)))
     return gaps
 
 

@@ -40,7 +40,7 @@ def check_batching(
 ) -> None:
     """Encode clips alone and padded together with any audio model; exit with 1 if its numbers depend on the batch."""
     with exit_on_error():
-        tool, gaps = measure(model, audio or [], tool, trust_remote_code)
+        tool, gaps = measure(model, audio or [], tool, tolerance, trust_remote_code)
     worst = max(gaps, key=lambda gap: gap.difference)
     if as_json:
         typer.echo(json.dumps([asdict(gap) for gap in gaps], indent=1))
@@ -55,15 +55,19 @@ def check_batching(
         raise typer.Exit(1)
 
 
-def measure(model: str, audio: list[Path], tool: Tool | None, trust_remote_code: bool) -> tuple[Tool, list]:
+def measure(
+    model: str, audio: list[Path], tool: Tool | None, tolerance: float, trust_remote_code: bool
+) -> tuple[Tool, list]:
     """What called the model, and the gap of each clip.
 
     Raises:
-        ValueError: One sentence if the model can't be loaded or called.
+        ValueError: One sentence if the model can't be loaded or called, or an option is impossible.
         ImportError: sentence-transformers is not installed.
     """
     from ..check import batching  # slow to import
 
+    if not 0 <= tolerance < float("inf"):
+        raise ValueError(f"--tolerance {tolerance} was given; give a finite number of at least 0.")
     if len(audio) == 1:
         raise ValueError(
             "One audio file makes no batch; give several of different lengths, or none for clips of noise."

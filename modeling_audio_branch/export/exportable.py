@@ -61,6 +61,8 @@ class Exportable(nn.Module):
 
     def __init__(self, model: PreTrainedModel, source: str = RAW, attention: str = "eager"):
         super().__init__()
+        if source not in (RAW, FEATURES):
+            raise ExportError(f"source={source!r} was given; give {RAW!r} or {FEATURES!r}.")
         adapter = getattr(model.base_model.front_end, "adapter", None)
         if adapter is not None and source == RAW:
             raise ExportError(

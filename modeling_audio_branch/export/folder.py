@@ -81,6 +81,7 @@ def export_model(
     int8: bool = False,
     audio: list[str | Path] | None = None,
     revision: str | None = None,
+    name: str | None = None,
 ) -> Report:
     """Writes a model to a new folder, in a format that runs without our code, and checks its numbers.
 
@@ -92,13 +93,18 @@ def export_model(
         int8: With `onnx`, also model_int8.onnx.
         audio: Recordings on which int8 is measured; by default the examples of the checkout.
         revision: Of the checkpoint, for the metadata.
+        name: Of the model, for the metadata; by default its Hub repository, or the name of its folder.
 
     Raises:
         ExportError: One sentence: the format can't carry the model, or its numbers differ. Nothing is left.
         DiskError: The folder can't be written.
         ImportError: A library of the `export` extra is missing.
     """
+    if format not in list(Format):
+        raise ExportError(f"format={format!r} was given; give one of {', '.join(Format)}.")
     folder, format = Path(folder), Format(format)
+    if audio and not int8:
+        raise ExportError("--audio is what int8 is measured on; give --int8 too, or leave --audio out.")
     if int8 and format is not Format.ONNX:
         raise ExportError(f"--int8 goes with the format onnx, not {format}; leave it out.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -109,7 +115,7 @@ def export_model(
         )
     exportable = Exportable(model, source, ATTENTION.get(format, "sdpa"))
     reference = copy.deepcopy(model).float().eval()
-    about = describe(exportable, format, revision)
+    about = describe(exportable, format, revision, name)
     start = time.perf_counter()
     with new_folder(folder):
         path = folder / FILES[format]
@@ -133,9 +139,11 @@ def export_model(
     return report
 
 
-def describe(exportable: Exportable, format: Format, revision: str | None) -> dict:
-    """What somebody needs to know to call the exported model."""
+def describe(exportable: Exportable, format: Format, revision: str | None, name: str | None) -> dict:
+    """What somebody needs to know to call the exported model. A local folder is named without its path."""
     config = exportable.model.config
+    name = name or config._name_or_path or None
+    name = Path(name).resolve().name if name and Path(name).exists() else name
     return {
         "format": str(format),
         "file": FILES[format],
@@ -147,7 +155,7 @@ def describe(exportable: Exportable, format: Format, revision: str | None) -> di
         "feature_dim": config.feature_dim,
         "labels": list(config.id2label.values()) if exportable.is_classifier else None,
         "tolerance": TOLERANCE,
-        "model": config._name_or_path or None,
+        "model": name,
         "revision": revision or getattr(config, "_commit_hash", None),
         "versions": {name: version(name) for name in ("torch", "transformers")},
     }
@@ -182,6 +190,8 @@ def _with_int8(report, exportable, audio):
     for clip in clips:
         inputs, mask = _inputs(exportable, extractor, clip)
         one, other = exact(inputs, mask)[0], small(inputs, mask)[0]  # (1, S, feature_dim)
+        if not one.any():
+            raise Int8Error(f"{clip} is too short for a frame; give longer recordings with --audio.")
         cosines.append((one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1))
     mean, least = float(np.mean(cosines)), float(np.min(cosines))
     if not (mean >= MEAN_COSINE and least >= LEAST_COSINE):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .errors import ExportError
+from .errors import ExportError, needed
 from .exportable import RAW, Exportable
 from .parity import Run
 
@@ -28,6 +28,7 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
     size = 4 * sum(parameter.numel() for parameter in exportable.parameters())
     if size > MAX_BYTES:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most.")
+    needed("onnxscript")
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     if has_fixed_length(exportable):
         free = {0: torch.export.Dim.DYNAMIC}
@@ -42,6 +43,8 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
             input_names=[exportable.input_name, "attention_mask"],
             output_names=list(exportable.output_names),
         )
+    for node in program.model.graph.all_nodes():  # where it came from, with paths of this machine
+        node.metadata_props.clear()
     program.model.metadata_props.update(metadata)
     axes = ("batch", "samples" if exportable.source == RAW else "frames")
     for value in program.model.graph.inputs:
@@ -72,9 +75,7 @@ def quiet() -> Iterator[None]:
 
 def run_onnx(path: Path) -> Run:
     """Calls an ONNX file by onnxruntime, on the CPU."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     return lambda inputs, mask: session.run(None, dict(zip(names, (inputs, mask), strict=True)))
 
@@ -84,16 +85,14 @@ def write_int8(path: Path, target: Path, exportable: Exportable) -> None:
 
     The product with the mel filters stays float32: its range is that of a power spectrum, which int8 would destroy.
     """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    kept = float_products(onnx.load(path), exportable)
+    quantization = needed("onnxruntime.quantization")
+    kept = float_products(needed("onnx").load(path), exportable)
     with quiet():
-        quantize_dynamic(
+        quantization.quantize_dynamic(
             path,
             target,
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_exclude=kept,
         )
@@ -110,14 +109,11 @@ def float_products(model, exportable: Exportable) -> list[str]:
 
 def write_openvino(onnx_path: Path, path: Path) -> None:
     """OpenVINO's format (an .xml file and a .bin file) of an ONNX file."""
-    import openvino
-
+    openvino = needed("openvino")
     openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)
 
 
 def run_openvino(path: Path) -> Run:
     """Calls a model of OpenVINO on the CPU in float32; by itself it would take bfloat16 where the CPU has it."""
-    import openvino
-
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = needed("openvino").Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda inputs, mask: [np.asarray(value) for value in compiled([inputs, mask]).values()]

@@ -30,9 +30,15 @@ class Embedder:
 
     def __call__(self, clips):
         """Arrays (L,) of samples, or (T, M) of features, to a dictionary of arrays, one row for each clip."""
-        clips = [np.asarray(clip, np.float32) for clip in clips]
-        if not clips or any(clip.ndim != clips[0].ndim or not np.isfinite(clip).all() for clip in clips):
-            raise ValueError("The clips are none, of different kinds, or not finite; give finite arrays of one kind.")
+        clips, axes = [np.asarray(clip) for clip in clips], 1 if self.about["source"] == "raw" else 2
+        if not clips:
+            raise ValueError("No clips were given; give a list of at least one array.")
+        for clip in clips:
+            if clip.ndim != axes or clip.dtype.kind != "f" or not np.isfinite(clip).all():
+                raise ValueError(
+                    f"A clip of the shape {clip.shape} and the type {clip.dtype} was given; give a list of arrays of "
+                    f"finite floating-point numbers, {'(samples,)' if axes == 1 else '(frames, bins)'} each."
+                )
         longest = max(len(clip) for clip in clips)
         inputs = np.zeros((len(clips), longest, *clips[0].shape[1:]), np.float32)
         mask = np.zeros((len(clips), longest), np.int64)

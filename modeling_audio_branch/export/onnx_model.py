@@ -9,10 +9,13 @@ import torch
 
 from ..audio_batch import as_clips
 from ..audio_input import load_audio, pad_batch
+from ..hub.errors import first_line
 from ..outputs import AudioBranchOutput, sequence_embedding
 from .errors import ExportError
 from .exportable import RAW
 from .onnx_format import run_onnx, run_openvino
+
+RUN = {".onnx": run_onnx, ".xml": run_openvino}
 
 
 class OnnxModel:
@@ -29,12 +32,20 @@ class OnnxModel:
 
     def __init__(self, folder: str | Path, file: str = "model.onnx"):
         path, about = Path(folder, file), Path(folder, "preprocess.json")
-        if not path.is_file() or not about.is_file():
-            raise ExportError(f"{folder} holds no {file} with a preprocess.json; run audio-branch export first.")
-        self.about = json.loads(about.read_text(encoding="utf-8"))
-        if self.about["source"] != RAW:
+        if not path.is_file() or not about.is_file() or path.suffix not in RUN:
+            raise ExportError(
+                f"{folder} holds no {file} of ONNX or OpenVINO with a preprocess.json; run audio-branch export first."
+            )
+        try:
+            self.about = json.loads(about.read_text(encoding="utf-8"))
+            source, self._rate, self._names = (self.about[name] for name in ("source", "sampling_rate", "outputs"))
+            self._run = RUN[path.suffix](path)
+        except ImportError:
+            raise
+        except Exception as error:  # of any runtime
+            raise ExportError(f"{path} can't be opened ({first_line(error):.200}); export it again.") from error
+        if source != RAW:
             raise ExportError(f"{path} takes features; export it with --from raw.")
-        self._run = (run_openvino if path.suffix == ".xml" else run_onnx)(path)
 
     def encode(self, audio: Any, sampling_rate: int | None = None, batch_size: int = 8) -> AudioBranchOutput:
         """As [`AudioBranchModel.encode`]: audio of any form, decoded, resampled, sorted by length and batched.
@@ -45,11 +56,15 @@ class OnnxModel:
             batch_size: Clips of a call. Padding takes time: with clips of very different lengths take 1.
 
         Raises:
-            ValueError, TypeError, OSError: One sentence about a clip that can't be read.
+            ValueError, TypeError, OSError: One sentence about an argument, or about a clip that can't be read.
         """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} was given; give a whole number of at least 1.")
         clips, is_batch = as_clips(audio)
-        rate, rows = self.about["sampling_rate"], [None] * len(clips)
-        waves = [load_audio(clip, rate, sampling_rate, index if is_batch else None) for index, clip in enumerate(clips)]
+        rows = [None] * len(clips)
+        waves = [
+            load_audio(clip, self._rate, sampling_rate, index if is_batch else None) for index, clip in enumerate(clips)
+        ]
         order = sorted(range(len(waves)), key=lambda index: len(waves[index]))
         for first in range(0, len(order), batch_size):
             batch = order[first : first + batch_size]
@@ -57,7 +72,7 @@ class OnnxModel:
             ones = np.ones(inputs.shape, np.int64)  # without a mask, nothing is padded
             values = self._run(inputs.numpy(), ones if mask is None else mask.numpy().astype(np.int64))
             for row, index in enumerate(batch):
-                rows[index] = {name: value[row] for name, value in zip(self.about["outputs"], values, strict=True)}
+                rows[index] = {name: value[row] for name, value in zip(self._names, values, strict=True)}
         outputs = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
         outputs["sequence_embedding"] = sequence_embedding(outputs["segment_features"])
         return AudioBranchOutput(**(outputs if is_batch else {name: value[0] for name, value in outputs.items()}))

@@ -16,12 +16,16 @@ def exported_program(exportable: Exportable) -> torch.export.ExportedProgram:
     if has_fixed_length(exportable):
         free = {0: torch.export.Dim.DYNAMIC}
     with quiet():
-        return torch.export.export(
+        program = torch.export.export(
             exportable,
             exportable.example(),
             dynamic_shapes=(free, free),
             strict=bool(exportable.model.config.encoder_config),  # else Transformers' encoders would fix the batch
         )
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # with paths of this machine
+    return program
 
 
 def write_torch(exportable: Exportable, path: Path) -> None:

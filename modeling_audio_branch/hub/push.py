@@ -146,7 +146,7 @@ def _load_and_assemble(
         expected = assemble(checkpoint, model, extractor, folder, repo_id, statements)
     if onnx:
         with console.status("Exporting to ONNX"):
-            add_onnx(model, folder)
+            add_onnx(model, folder, repo_id)
     return expected
 
 

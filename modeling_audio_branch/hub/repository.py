@@ -88,7 +88,7 @@ def copy_corpus_settings(checkpoint: Path, folder: Path, model) -> None:
         raise UploadError(str(error)) from error
 
 
-def add_onnx(model, folder: Path) -> None:
+def add_onnx(model, folder: Path, repo_id: str) -> None:
     """Writes the model as ONNX to the subfolder `onnx`, in float32 and, where that keeps the numbers, in int8.
 
     Raises:
@@ -103,10 +103,10 @@ def add_onnx(model, folder: Path) -> None:
     with temporary_folder("onnx") as temporary:
         try:
             try:
-                export_model(model, temporary / "onnx", source=source, int8=True)
+                export_model(model, temporary / "onnx", source=source, int8=True, name=repo_id)
             except Int8Error as error:
                 print(error)
-                export_model(model, temporary / "onnx", source=source)
+                export_model(model, temporary / "onnx", source=source, name=repo_id)
         except (ExportError, ImportError) as error:
             raise UploadError(f"--onnx: {error}") from error
         (folder / "onnx").mkdir()

@@ -64,7 +64,9 @@ class ShortWhisper(nn.Module):
 
 def whisper_encoder(name: str) -> ClipEncoder:
     """A frozen Whisper, given as FOLDER:LAYER."""
-    folder, layer = name.rsplit(":", 1)
+    folder, _, layer = name.rpartition(":")
+    if not folder or not layer.lstrip("-").isdigit():
+        raise ValueError(f"--whisper {name} was given; give FOLDER:LAYER, such as whisper-base:5.")
     whisper = ShortWhisper(folder, int(layer))
 
     def embed(clips) -> np.ndarray:

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.cli.common import exit_on_error
 
 from ..debian_audio import PACKAGES, install
 from ..phrases.asterisk import SPEAKER_PAIRS
@@ -108,11 +109,13 @@ def main(
     ),
 ) -> None:
     """Runs the task for checkpoints and baselines, and prints recall at 1 in percent."""
+    with exit_on_error():
+        baselines = [mfcc_encoder(), *map(whisper_encoder, whisper or [])]
     encoders = [
         audio_branch_encoder(AudioBranchModel.from_pretrained(path).eval(), f"audio-branch/{path.name}")
         for path in checkpoint
     ]
-    encoders += [mfcc_encoder(), *map(whisper_encoder, whisper or [])]
+    encoders += baselines
     task, cache = SameWordsAnotherSpeaker(), mteb.ResultCache(output)
     table = Table(title="Same words, another speaker: recall at 1, percent", box=None)
     for column in ("model", "dim", *LANGUAGES, "mean"):

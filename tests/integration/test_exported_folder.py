@@ -85,9 +85,11 @@ def test_clips_of_different_lengths_are_padded_and_bad_ones_refused(model, expor
     together = embedder(clips)["segment_features"]
     for row, clip in zip(together, clips, strict=True):
         np.testing.assert_allclose(embedder([clip])["segment_features"][0], row, atol=1e-4)
-    for bad in ([], [np.full(5000, np.nan)], [clips[0], np.ones((10, 20))]):
-        with pytest.raises(ValueError, match="finite arrays of one kind"):
+    for bad in ([np.full(5000, np.nan)], [clips[0], np.ones((10, 20))], clips[0], [np.ones(5000, np.int16)]):
+        with pytest.raises(ValueError, match="finite floating-point numbers"):
             embedder(bad)
+    with pytest.raises(ValueError, match="No clips"):
+        embedder([])
     soundfile.write(tmp_path / "a.wav", clips[0], 8000, subtype="PCM_16")
     with pytest.raises(ValueError, match="16 bits at 16000 Hz"):
         read_wav(tmp_path / "a.wav", 16000)
@@ -115,6 +117,15 @@ def test_a_folder_without_a_model_of_raw_audio_is_refused(model, exported, tmp_p
         OnnxModel(tmp_path)
     with pytest.raises(ExportError, match="holds no model.xml"):
         OnnxModel(exported, "model.xml")
+    with pytest.raises(ValueError, match="batch_size=0 was given"):
+        OnnxModel(exported).encode(FILES, batch_size=0)
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    (tmp_path / "preprocess.json").write_text("{}")
+    with pytest.raises(ExportError, match="can't be opened"):
+        OnnxModel(tmp_path)
+    (tmp_path / "preprocess.json").write_bytes((exported / "preprocess.json").read_bytes())
+    with pytest.raises(ExportError, match="can't be opened"):
+        OnnxModel(tmp_path)
     (tmp_path / "model.onnx").write_bytes((exported / "model.onnx").read_bytes())
     about = json.loads((exported / "preprocess.json").read_text())
     (tmp_path / "preprocess.json").write_text(json.dumps(about | {"source": "features"}))

@@ -225,5 +225,9 @@ def test_a_repository_may_hold_onnx_and_be_one_of_several_vectors(tmp_path):
         torch.testing.assert_close(
             torch.as_tensor(vector), torch.nn.functional.normalize(segments, dim=-1), atol=1e-4, rtol=0
         )
+    about = json.loads((repository / "onnx" / "preprocess.json").read_text(encoding="utf-8"))
+    assert about["model"] == "alice/segments"
+    for path in (repository / "onnx").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes() and str(ROOT).encode() not in path.read_bytes(), path
     push_checkpoint(repository, "alice/segments", dry_run=tmp_path / "again")  # what was downloaded is published again
     assert not (tmp_path / "again" / "onnx").exists()

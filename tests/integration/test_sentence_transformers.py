@@ -18,6 +18,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
@@ -185,6 +186,19 @@ def test_what_it_saved_of_the_whole_model_stays_when_the_model_is_saved_there_ag
     assert SentenceTransformer(str(tmp_path), trust_remote_code=True).similarity_fn_name == "dot"
     save(tmp_path, embedding_output="segment_features")
     assert json.loads((tmp_path / FILES[2]).read_text())["model_type"] == "MultiVectorEncoder"
+
+
+def test_modules_that_it_saved_behind_ours_stay_too(tmp_path):
+    embedder = SentenceTransformer(save(tmp_path / "one"), trust_remote_code=True)
+    folder = str(tmp_path / "two")
+    SentenceTransformer(modules=[embedder[0], Dense(12, 5)]).save_pretrained(folder)
+    expected = SentenceTransformer(folder, trust_remote_code=True).encode(FILES_OF_ALL_RATES)
+    AudioBranchModel.from_pretrained(folder).save_pretrained(folder)
+    again = SentenceTransformer(folder, trust_remote_code=True)
+    assert len(again) == 2 and np.array_equal(again.encode(FILES_OF_ALL_RATES), expected)
+    (tmp_path / "two" / FILES[0]).write_text("[1]")  # what is damaged is written anew
+    AudioBranchModel.from_pretrained(folder).save_pretrained(folder)
+    assert len(SentenceTransformer(folder, trust_remote_code=True)) == 1
 
 
 def test_the_folder_of_trainer_gives_the_vectors_too(tmp_path):

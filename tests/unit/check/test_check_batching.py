@@ -81,8 +81,19 @@ def test_vectors_are_compared_whole_and_frames_as_far_as_the_clip_has_them():
     assert [gap.difference for gap in batching_gaps(padded_frames, clips, 10)] == [0, 0]
     counted = [gap.difference for gap in batching_gaps(lambda clips: [np.full(4, len(clips))] * len(clips), clips, 10)]
     assert counted == [1, 1]
-    with pytest.raises(ValueError, match="fewer|frames in a batch"):
+    with pytest.raises(ValueError, match="8 frames alone and 7 in a batch"):
         batching_gaps(lambda clips: [np.ones((9 - len(clips), 2))] * len(clips), clips, 10)
+
+
+def test_nan_no_frames_and_zeros_do_not_pass_for_equal():
+    clips = [clip.numpy() for clip in random_clips([10, 20])]
+    with pytest.raises(ValueError, match="NaN or infinite numbers for a clip of 1.00 s in a padded batch"):
+        batching_gaps(lambda given: [np.full(4, np.nan if len(given) > 1 else 1.0)] * len(given), clips, 10)
+    with pytest.raises(ValueError, match="0 frames alone"):
+        batching_gaps(lambda given: [np.ones((0, 4))] * len(given), clips, 10)
+    assert {gap.difference for gap in batching_gaps(lambda given: [np.zeros(4)] * len(given), clips, 10)} == {0}
+    apart = batching_gaps(lambda given: [np.zeros(4) + (len(given) > 1)] * len(given), clips, 10)
+    assert min(gap.difference for gap in apart) > 1
 
 
 def test_a_model_without_a_feature_extractor_of_audio_is_refused(tmp_path):

@@ -42,5 +42,7 @@ def test_recordings_of_ones_own_are_measured_and_printed_as_json(model, tmp_path
 def test_what_can_not_be_checked_is_one_sentence(model, tmp_path):
     done = run(str(tmp_path / "nothing"))
     assert done.exit_code == 1 and "cannot be loaded" in done.stderr and done.stderr.count("\n") == 1
+    done = run(model, "--tolerance", "nan")
+    assert done.exit_code == 1 and "give a finite number of at least 0" in done.stderr
     done = run(model, "--audio", str(tmp_path / "one.wav"))
     assert done.exit_code == 1 and "makes no batch" in done.stderr

@@ -1,9 +1,11 @@
 """The exported folder: its files, refusals, nothing left after an error."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from helpers.models import make_model, tiny_config
@@ -48,6 +50,9 @@ def test_int8_that_changes_too_much_stops_the_export(model, tmp_path, monkeypatc
     assert report.int8_path.is_file() and report.int8_cosine[1] <= report.int8_cosine[0] <= 1
     about = json.loads((tmp_path / "good" / "preprocess.json").read_text())
     assert about["int8_cosine"] == list(report.int8_cosine)
+    soundfile.write(tmp_path / "short.wav", np.zeros(10), 16000)
+    with pytest.raises(ExportError, match="short.wav is too short for a frame"):
+        export_model(model, tmp_path / "bad", int8=True, audio=[*files, tmp_path / "short.wav"])
     monkeypatch.setattr(folder, "MEAN_COSINE", 1.1)
     monkeypatch.setattr(folder, "write_onnx", lambda exportable, path, about: path.write_bytes(onnx_bytes))
     onnx_bytes = report.path.read_bytes()
@@ -65,8 +70,15 @@ def test_what_can_not_be_exported_is_said_before_anything_is_written(model, tmp_
         export_model(model, tmp_path / "full")
     with pytest.raises(ExportError, match="all_features"):
         export_model(make_model(AudioBranchModel, tiny_config(normalize="all_features")), tmp_path / "out", "openvino")
-    with pytest.raises(ValueError, match="not a valid Format"):
+    with pytest.raises(ExportError, match="give one of onnx, torch, aoti, torchscript, openvino"):
         export_model(model, tmp_path / "out", "coreml")
+    with pytest.raises(ExportError, match="source='Raw' was given"):
+        export_model(model, tmp_path / "out", "torchscript", source="Raw")
+    with pytest.raises(ExportError, match="give --int8 too"):
+        export_model(model, tmp_path / "out", "torchscript", audio=["a.wav"])
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ImportError, match=r"needs onnxscript; pip install 'audio-branch\[export\]'"):
+        export_model(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,5 +1,7 @@
 """ONNX files: one file with free batch and time, named, with metadata; the mel product stays float in int8."""
 
+from pathlib import Path
+
 import onnx
 import pytest
 
@@ -9,6 +11,7 @@ from modeling_audio_branch.export import onnx_format
 from modeling_audio_branch.export.errors import ExportError
 from modeling_audio_branch.export.exportable import Exportable
 from modeling_audio_branch.export.onnx_format import float_products, write_int8, write_onnx
+from modeling_audio_branch.export.torch_formats import write_torch
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,13 @@ def test_one_file_with_names_free_axes_and_metadata(written):
     names = [each.name for each in model.graph.output]
     assert names == ["segment_features", "segment_times", "segment_mask", "pooler_output"]
     assert {each.key: each.value for each in model.metadata_props}["sampling_rate"] == "16000"
+
+
+def test_it_holds_no_path_of_this_machine(written, tmp_path):
+    exportable, path = written
+    write_torch(exportable, tmp_path / "model.pt2")
+    for file in (path, tmp_path / "model.pt2"):
+        assert str(Path(onnx_format.__file__).parents[1]).encode() not in file.read_bytes(), file
 
 
 def test_the_mel_product_stays_float_in_int8(written, tmp_path):
