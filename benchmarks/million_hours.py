@@ -24,7 +24,7 @@ from modeling_audio_branch.corpus import FeatureFormat
 from modeling_audio_branch.corpus.embedding import describe
 from modeling_audio_branch.corpus.features import Embedded, write_shard
 from modeling_audio_branch.corpus.plan import read_plan
-from modeling_audio_branch.corpus.sources import Source, source_of
+from modeling_audio_branch.corpus.sources import source_of
 from modeling_audio_branch.modeling_audio_branch import AudioBranchModel
 
 CLIP_SECONDS, HOURS = 10.0, 1_000_000
@@ -71,7 +71,7 @@ def plan_bytes_per_row(folder: Path, count: int = PLANNED) -> float:
 def stored_bytes_per_row(model: AudioBranchModel, form: FeatureFormat, folder: Path, count: int = 4096) -> float:
     """Of the Parquet files, with all other columns. The features are noise, which can't be compressed."""
     table_of_paths(folder / "rows.parquet", count)
-    source: Source = source_of(str(folder / "rows.parquet"))
+    source = source_of(str(folder / "rows.parquet"))
     plan, about = read_plan(folder / "none").grown([source], count), describe(model, None, form)
     generator, shape = np.random.default_rng(0), about["shape"]
     as_integers = generator.integers(-128, 127, (count, *shape), dtype=np.int8)

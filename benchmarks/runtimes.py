@@ -26,7 +26,7 @@ from rich.table import Table
 
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 from modeling_audio_branch.export import ExportError, export_model
-from modeling_audio_branch.export.exportable import Exportable
+from modeling_audio_branch.export.exportable import OUTPUTS, Exportable
 from modeling_audio_branch.export.folder import RUN, Format
 from modeling_audio_branch.export.parity import Run, reference
 from modeling_audio_branch.hub.writing import replaced_file
@@ -46,8 +46,7 @@ def in_python(model) -> Run:
     @torch.no_grad()
     def run(inputs: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
         output = model(input_values=torch.from_numpy(inputs), attention_mask=torch.from_numpy(mask))
-        names = ("segment_features", "segment_times", "segment_mask", "pooler_output")
-        return [output[name].numpy() for name in names]
+        return [output[name].numpy() for name in OUTPUTS]
 
     return run
 

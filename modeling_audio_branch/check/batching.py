@@ -61,10 +61,10 @@ def batching_gaps(embed: Embed, clips: list[np.ndarray], sampling_rate: int) -> 
     return gaps
 
 
-def noise_clips(sampling_rate: int) -> list[np.ndarray]:
-    """Clips of coloured noise of different lengths."""
+def noise_clips(sampling_rate: int, durations: tuple[float, ...] = SECONDS) -> list[np.ndarray]:
+    """Clips of coloured noise of these durations in seconds."""
     generator = torch.Generator().manual_seed(0)
-    lengths = [int(seconds * sampling_rate) for seconds in SECONDS]
+    lengths = [int(seconds * sampling_rate) for seconds in durations]
     return [(0.1 * torch.randn(length, generator=generator).cumsum(0).sin()).numpy() for length in lengths]
 
 

@@ -10,6 +10,7 @@ from huggingface_hub import metadata_load
 from rich.console import Console
 from rich.table import Table
 
+from ..check.batching import noise_clips
 from ..encoding import LONG_FILE_SECONDS
 from ..hub.facts import frames_per_second
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchPreTrainedModel
@@ -76,10 +77,8 @@ def batch_difference(model: AudioBranchModel) -> tuple[float, float]:
 
     Measured on two clips of noise of different lengths.
     """
-    generator = torch.Generator().manual_seed(0)
-    lengths = [int(seconds * model.config.sample_rate) for seconds in MEASURED_SECONDS]
-    clips = [0.1 * torch.randn(length, generator=generator).cumsum(0).sin() for length in lengths]
     rate = model.config.sample_rate
+    clips = noise_clips(rate, MEASURED_SECONDS)
     batched = model.encode(clips, rate, show_progress=False).segment_features.float()
     alone = torch.stack([model.encode(clip, rate).segment_features.float() for clip in clips])
     return (batched - alone).abs().max().item(), alone.abs().max().item()

@@ -84,11 +84,27 @@ class Exportable(nn.Module):
 
     def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs for raw audio (B, L) or features (B, T, M), and the mask of the valid samples or frames."""
-        output = self.model.base_model(**{self.input_name: inputs}, attention_mask=attention_mask, return_dict=True)
-        values = [output[name] for name in OUTPUTS]
-        if self.is_classifier:
-            values.append(self.model.classifier(output.pooler_output))
-        return tuple(values)
+        return self.outputs_of(self.model, inputs, attention_mask)
+
+    def outputs_of(
+        self, model: PreTrainedModel, inputs: torch.Tensor, attention_mask: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """What a model of this kind says, in the order of `output_names`."""
+        output = model.base_model(**{self.input_name: inputs}, attention_mask=attention_mask, return_dict=True)
+        values = tuple(output[name] for name in OUTPUTS)
+        return (*values, model.classifier(output.pooler_output)) if self.is_classifier else values
+
+    @property
+    def has_fixed_length(self) -> bool:
+        """Whether the encoder takes inputs of one length only, as Whisper and AST do."""
+        adapter = getattr(self.model.base_model.front_end, "adapter", None)
+        return adapter is not None and adapter.max_samples is not None
+
+    @property
+    def dynamic_shapes(self) -> tuple[dict, dict]:
+        """The free axes of the two inputs, for torch's exporters: the batch, and the length where it is free."""
+        free = dict.fromkeys((0,) if self.has_fixed_length else (0, 1), torch.export.Dim.DYNAMIC)
+        return free, free
 
     def example(self, batch: int = 2, seconds: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs to trace with: noise, the last clip shorter than the others."""
@@ -111,7 +127,7 @@ class Exportable(nn.Module):
             lengths = [round(each / front_end.seconds_per_frame) for each in seconds]
             values = torch.randn(len(seconds), max(lengths), config.n_mels, generator=generator)
             mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-        if padding and not (config.encoder_config and front_end.adapter.max_samples is not None):
+        if padding and not self.has_fixed_length:
             noise = padding * torch.randn(values.shape, generator=generator)
             values = values.where(mask if values.ndim == 2 else mask.unsqueeze(-1), noise)
         return values, mask.long()

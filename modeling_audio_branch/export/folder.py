@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..hub.writing import new_folder
 from . import onnx_format, torch_formats
 from .errors import ExportError, Int8Error
 from .exportable import RAW, Exportable
-from .onnx_format import has_fixed_length, quiet, run_onnx, write_int8, write_onnx
+from .onnx_format import quiet, run_onnx, write_int8, write_onnx
 from .parity import DURATIONS, TOLERANCE, Run, largest_difference
 from .readme import write_readme
 
@@ -121,7 +121,7 @@ def export_model(
         path = folder / FILES[format]
         _write(exportable, format, path, about)
         seconds = time.perf_counter() - start
-        durations = DURATIONS if not has_fixed_length(exportable) else DURATIONS[:2]
+        durations = DURATIONS[:2] if exportable.has_fixed_length else DURATIONS
         difference = largest_difference(exportable, reference, RUN[format](path), durations)
         if not difference <= TOLERANCE:
             raise ExportError(
@@ -200,7 +200,7 @@ def _with_int8(report, exportable, audio):
             f"{mean:.4f} in the mean and {least:.4f} at least, and {MEAN_COSINE} and {LEAST_COSINE} are asked for; "
             f"leave --int8 out."
         )
-    return Report(report.path, report.difference, report.seconds, path, (mean, least))
+    return replace(report, int8_path=path, int8_cosine=(mean, least))
 
 
 def _inputs(exportable, extractor, clip):

@@ -29,9 +29,7 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
     if size > MAX_BYTES:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most.")
     needed("onnxscript")
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    if has_fixed_length(exportable):
-        free = {0: torch.export.Dim.DYNAMIC}
+    free = exportable.dynamic_shapes[0]
     with quiet():
         program = torch.onnx.export(
             exportable,
@@ -39,7 +37,7 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
             dynamo=True,
             opset_version=OPSET,
             external_data=False,
-            dynamic_shapes=(free, free),
+            dynamic_shapes=exportable.dynamic_shapes,
             input_names=[exportable.input_name, "attention_mask"],
             output_names=list(exportable.output_names),
         )
@@ -50,12 +48,6 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
     for value in program.model.graph.inputs:
         value.shape = type(value.shape)([axes[i] if i in free else size for i, size in enumerate(value.shape)])
     program.save(path, external_data=False)
-
-
-def has_fixed_length(exportable: Exportable) -> bool:
-    """Whether the encoder takes inputs of one length only, as Whisper and AST do."""
-    adapter = getattr(exportable.model.base_model.front_end, "adapter", None)
-    return adapter is not None and adapter.max_samples is not None
 
 
 @contextmanager

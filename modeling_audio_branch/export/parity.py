@@ -48,8 +48,4 @@ def largest_difference(exportable: Exportable, model, run: Run, durations=DURATI
 @torch.no_grad()
 def reference(exportable: Exportable, model, inputs: torch.Tensor, mask: torch.Tensor) -> list[np.ndarray]:
     """What the model itself says, in the order of the exported outputs."""
-    output = model.base_model(**{exportable.input_name: inputs}, attention_mask=mask, return_dict=True)
-    values = [output[name] for name in exportable.output_names if name != "logits"]
-    if exportable.is_classifier:
-        values.append(model.classifier(output.pooler_output))
-    return [value.float().numpy() for value in values]
+    return [value.float().numpy() for value in exportable.outputs_of(model, inputs, mask)]

@@ -6,20 +6,17 @@ import numpy as np
 import torch
 
 from .exportable import Exportable
-from .onnx_format import has_fixed_length, quiet
+from .onnx_format import quiet
 from .parity import Run
 
 
 def exported_program(exportable: Exportable) -> torch.export.ExportedProgram:
     """The recorded operations; batch and time are free."""
-    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    if has_fixed_length(exportable):
-        free = {0: torch.export.Dim.DYNAMIC}
     with quiet():
         program = torch.export.export(
             exportable,
             exportable.example(),
-            dynamic_shapes=(free, free),
+            dynamic_shapes=exportable.dynamic_shapes,
             strict=bool(exportable.model.config.encoder_config),  # else Transformers' encoders would fix the batch
         )
     for module in program.graph_module.modules():

@@ -94,11 +94,9 @@ def add_onnx(model, folder: Path, repo_id: str) -> None:
     Raises:
         UploadError: The model can't be exported, or the libraries are missing.
     """
-    try:
-        from ..export.errors import ExportError, Int8Error
-        from ..export.folder import export_model
-    except ImportError as error:
-        raise UploadError("--onnx needs libraries of the extra audio-branch[export]; install it.") from error
+    from ..export import export_model  # slow to import, and rarely needed
+    from ..export.errors import ExportError, Int8Error
+
     source = "features" if model.config.encoder_config else "raw"
     with temporary_folder("onnx") as temporary:
         try:

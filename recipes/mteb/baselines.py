@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import WhisperFeatureExtractor, WhisperModel
 
 from modeling_audio_branch.audio_input import load_audio
+from modeling_audio_branch.outputs import sequence_embedding
 
 from ..phrases.audio import SAMPLE_RATE
 from ..phrases.dtw import mfcc
@@ -21,8 +22,7 @@ WHISPER_RATE, WHISPER_SAMPLES_PER_FRAME = 16000, 320
 
 def sequence_of_segments(frames: torch.Tensor) -> torch.Tensor:
     """Frames (T, D) to 8 mean directions, one behind the other, over sqrt(8): the mean cosine is their dot product."""
-    segments = F.adaptive_avg_pool1d(frames.T, SEGMENTS).T  # (S, D)
-    return F.normalize(segments, dim=-1).flatten() * SEGMENTS**-0.5
+    return sequence_embedding(F.adaptive_avg_pool1d(frames.T, SEGMENTS).T)  # of (S, D)
 
 
 def mfcc_encoder() -> ClipEncoder:
