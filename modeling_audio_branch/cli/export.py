@@ -20,6 +20,9 @@ def export(
     source: Annotated[
         Literal["raw", "features"], typer.Option("--from", help="What goes in: raw audio, or the extractor's features.")
     ] = "raw",
+    spans: Annotated[
+        bool, typer.Option("--spans", help="Spans of clips, start and end in seconds, are an input, too.")
+    ] = False,
     int8: Annotated[bool, typer.Option("--int8", help="With onnx: also model_int8.onnx.")] = False,
     audio: Annotated[
         list[Path] | None,
@@ -31,7 +34,8 @@ def export(
     with exit_on_error():
         from ..export import export_model  # slow to import, and an optional extra
 
-        report = export_model(load_model(checkpoint, trust_remote_code), folder, format, source, int8, audio)
+        model = load_model(checkpoint, trust_remote_code)
+        report = export_model(model, folder, format, source, int8, audio, spans=spans)
     size = sum(path.stat().st_size for path in folder.glob(f"{report.path.stem}.*")) / 2**20
     typer.echo(
         f"{report.path}: {size:.1f} MB in {report.seconds:.0f} s; it differs from the model by at most "

@@ -1,10 +1,11 @@
-"""What is exported: a model as a function of two tensors, whose outputs come in one order.
+"""What is exported: a model as a function of two or three tensors, whose outputs come in one order.
 
-B batch, L samples, T frames, M mel bins, S segments.
+B batch, L samples, T frames, M mel bins, N spans.
 """
 
 import copy
 import math
+from types import MethodType
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ..log_mel import LogMel
 from .errors import ExportError
+from .traced_spans import pool_segments
 
 RAW, FEATURES = "raw", "features"
 OUTPUTS = ("segment_features", "segment_times", "segment_mask", "pooler_output")
@@ -48,18 +50,19 @@ class ConvolvedLogMel(LogMel):
 
 
 class Exportable(nn.Module):
-    """A copy of a model in eval mode and float32, with one input, its mask, and outputs in the order of `output_names`.
+    """A copy of a model in eval mode and float32, called with `input_names` in order, which returns `output_names`.
 
     Args:
         model: An [`AudioBranchModel`] or a classifier.
         source: What goes in: `raw` audio (B, L), or the `features` (B, T, M) of the feature extractor.
         attention: `eager` or `sdpa`, as exporters need it.
+        spans: Whether spans (B, N, 2) go in, too: all outputs then have an axis N behind B.
 
     Raises:
         ExportError: Raw audio for an encoder of Transformers, whose feature extractor is no part of the model.
     """
 
-    def __init__(self, model: PreTrainedModel, source: str = RAW, attention: str = "eager"):
+    def __init__(self, model: PreTrainedModel, source: str = RAW, attention: str = "eager", spans: bool = False):
         super().__init__()
         if source not in (RAW, FEATURES):
             raise ExportError(f"source={source!r} was given; give {RAW!r} or {FEATURES!r}.")
@@ -79,18 +82,30 @@ class Exportable(nn.Module):
             front_end.log_mel = ConvolvedLogMel.like(front_end.log_mel)
         else:
             self.input_name = "input_features" if adapter is None else adapter.input_name
+        self.has_spans = spans
+        if spans:
+            self.model.base_model.pool_segments = MethodType(pool_segments, self.model.base_model)
+        self.input_names = (self.input_name, "attention_mask", *(["spans"] if spans else []))
         self.is_classifier = model.base_model is not model
         self.output_names = (*OUTPUTS, "logits") if self.is_classifier else OUTPUTS
 
-    def forward(self, inputs: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, inputs: torch.Tensor, attention_mask: torch.Tensor, spans: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """The outputs for raw audio (B, L) or features (B, T, M), and the mask of the valid samples or frames."""
-        return self.outputs_of(self.model, inputs, attention_mask)
+        return self.outputs_of(self.model, inputs, attention_mask, spans)
 
     def outputs_of(
-        self, model: PreTrainedModel, inputs: torch.Tensor, attention_mask: torch.Tensor
+        self,
+        model: PreTrainedModel,
+        inputs: torch.Tensor,
+        attention_mask: torch.Tensor,
+        spans: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """What a model of this kind says, in the order of `output_names`."""
-        output = model.base_model(**{self.input_name: inputs}, attention_mask=attention_mask, return_dict=True)
+        output = model.base_model(
+            **{self.input_name: inputs}, attention_mask=attention_mask, spans=spans, return_dict=True
+        )
         values = tuple(output[name] for name in OUTPUTS)
         return (*values, model.classifier(output.pooler_output)) if self.is_classifier else values
 
@@ -101,17 +116,21 @@ class Exportable(nn.Module):
         return adapter is not None and adapter.max_samples is not None
 
     @property
-    def dynamic_shapes(self) -> tuple[dict, dict]:
-        """The free axes of the two inputs, for torch's exporters: the batch, and the length where it is free."""
+    def dynamic_shapes(self) -> tuple[dict, ...]:
+        """The free axes of each input, for torch's exporters: the batch, the number of spans, and the length where it
+        is free."""
         free = dict.fromkeys((0,) if self.has_fixed_length else (0, 1), torch.export.Dim.DYNAMIC)
-        return free, free
+        return (free, free, dict.fromkeys((0, 1), torch.export.Dim.DYNAMIC))[: len(self.input_names)]
 
-    def example(self, batch: int = 2, seconds: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
+    def example(self, batch: int = 2, seconds: float = 3.0) -> tuple[torch.Tensor, ...]:
         """Inputs to trace with: noise, the last clip shorter than the others."""
         return self.inputs([seconds] * (batch - 1) + [0.6 * seconds])
 
-    def inputs(self, seconds: list[float], padding: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clips of noise of these durations, and their mask. The padding is noise of this size."""
+    def inputs(self, seconds: list[float], padding: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        """Clips of noise of these durations, and their mask; with spans, 3 + `seed` of each clip.
+
+        The padding is noise of the size `padding`.
+        """
         generator, config = torch.Generator().manual_seed(seed), self.model.config
         front_end = self.model.base_model.front_end
         if self.source == RAW:
@@ -130,4 +149,15 @@ class Exportable(nn.Module):
         if padding and not self.has_fixed_length:
             noise = padding * torch.randn(values.shape, generator=generator)
             values = values.where(mask if values.ndim == 2 else mask.unsqueeze(-1), noise)
-        return values, mask.long()
+        if not self.has_spans:
+            return values, mask.long()
+        whole = self.whole_clips(mask)  # (B, 1, 2)
+        borders = torch.rand(len(whole), 2 + seed, 2, generator=generator).sort(-1).values * whole[..., 1:]
+        return values, mask.long(), torch.cat([whole, borders], dim=1)
+
+    def whole_clips(self, mask: torch.Tensor) -> torch.Tensor:
+        """One span for each clip of a mask, from its start to its end, (B, 1, 2)."""
+        config, front_end = self.model.config, self.model.base_model.front_end
+        unit = 1 / config.sample_rate if self.source == RAW else front_end.seconds_per_frame
+        ends = mask.sum(-1, keepdim=True) * unit  # (B, 1)
+        return torch.stack([torch.zeros_like(ends), ends], dim=-1)

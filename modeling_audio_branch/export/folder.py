@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel
 
 from ..audio_input import load_audio
@@ -82,6 +83,7 @@ def export_model(
     audio: list[str | Path] | None = None,
     revision: str | None = None,
     name: str | None = None,
+    spans: bool = False,
 ) -> Report:
     """Writes a model to a new folder, in a format that runs without our code, and checks its numbers.
 
@@ -94,6 +96,7 @@ def export_model(
         audio: Recordings on which int8 is measured; by default the examples of the checkout.
         revision: Of the checkpoint, for the metadata.
         name: Of the model, for the metadata; by default its Hub repository, or the name of its folder.
+        spans: Whether spans (batch, spans, 2), start and end in seconds, are a third input, in place of whole clips.
 
     Raises:
         ExportError: One sentence: the format can't carry the model, or its numbers differ. Nothing is left.
@@ -113,7 +116,7 @@ def export_model(
         raise ExportError(
             "OpenVINO (2026.4) computes normalize='all_features' wrongly; export to onnx, or with --from features."
         )
-    exportable = Exportable(model, source, ATTENTION.get(format, "sdpa"))
+    exportable = Exportable(model, source, ATTENTION.get(format, "sdpa"), spans)
     reference = copy.deepcopy(model).float().eval()
     about = describe(exportable, format, revision, name)
     start = time.perf_counter()
@@ -149,8 +152,10 @@ def describe(exportable: Exportable, format: Format, revision: str | None, name:
         "file": FILES[format],
         "source": exportable.source,
         "input": exportable.input_name,
+        "inputs": list(exportable.input_names),
         "outputs": list(exportable.output_names),
         "sampling_rate": config.sample_rate,
+        "seconds_per_frame": exportable.model.base_model.front_end.seconds_per_frame,  # of the features
         "num_segments": config.num_segments,
         "feature_dim": config.feature_dim,
         "labels": list(config.id2label.values()) if exportable.is_classifier else None,
@@ -188,8 +193,8 @@ def _with_int8(report, exportable, audio):
     extractor = AudioBranchFeatureExtractor.from_model(exportable.model)
     exact, small, cosines = run_onnx(report.path), run_onnx(path), []
     for clip in clips:
-        inputs, mask = _inputs(exportable, extractor, clip)
-        one, other = exact(inputs, mask)[0], small(inputs, mask)[0]  # (1, S, feature_dim)
+        inputs = _inputs(exportable, extractor, clip)
+        one, other = exact(*inputs)[0], small(*inputs)[0]  # ([1,] 1, S, feature_dim)
         if not one.any():
             raise Int8Error(f"{clip} is too short for a frame; give longer recordings with --audio.")
         cosines.append((one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1))
@@ -204,10 +209,13 @@ def _with_int8(report, exportable, audio):
 
 
 def _inputs(exportable, extractor, clip):
-    """The input of a recording, and its mask."""
+    """The input of a recording, its mask, and itself as a span if there are spans."""
     if exportable.source == RAW:
-        samples = load_audio(clip, exportable.model.config.sample_rate).numpy()[None]
-        return samples, np.ones(samples.shape, np.int64)
-    with quiet():
-        made = extractor(clip, return_tensors="np")
-    return made[exportable.input_name], made["attention_mask"].astype(np.int64)
+        values = load_audio(clip, exportable.model.config.sample_rate).numpy()[None]
+        mask = np.ones(values.shape, np.int64)
+    else:
+        with quiet():
+            made = extractor(clip, return_tensors="np")
+        values, mask = made[exportable.input_name], made["attention_mask"].astype(np.int64)
+    spans = [exportable.whole_clips(torch.from_numpy(mask)).numpy()] if exportable.has_spans else []
+    return values, mask, *spans

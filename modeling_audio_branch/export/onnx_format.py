@@ -29,7 +29,6 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
     if size > MAX_BYTES:
         raise ExportError(f"The weights take {size / 2**30:.1f} GB, and an ONNX file holds 2 GB at most.")
     needed("onnxscript")
-    free = exportable.dynamic_shapes[0]
     with quiet():
         program = torch.onnx.export(
             exportable,
@@ -38,14 +37,15 @@ def write_onnx(exportable: Exportable, path: Path, metadata: dict[str, str]) -> 
             opset_version=OPSET,
             external_data=False,
             dynamic_shapes=exportable.dynamic_shapes,
-            input_names=[exportable.input_name, "attention_mask"],
+            input_names=list(exportable.input_names),
             output_names=list(exportable.output_names),
         )
     for node in program.model.graph.all_nodes():  # where it came from, with paths of this machine
         node.metadata_props.clear()
     program.model.metadata_props.update(metadata)
-    axes = ("batch", "samples" if exportable.source == RAW else "frames")
-    for value in program.model.graph.inputs:
+    for value, free in zip(program.model.graph.inputs, exportable.dynamic_shapes, strict=True):
+        length = "samples" if exportable.source == RAW else "frames"
+        axes = ("batch", "spans" if value.name == "spans" else length)
         value.shape = type(value.shape)([axes[i] if i in free else size for i, size in enumerate(value.shape)])
     program.save(path, external_data=False)
 
@@ -69,7 +69,7 @@ def run_onnx(path: Path) -> Run:
     """Calls an ONNX file by onnxruntime, on the CPU."""
     session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
-    return lambda inputs, mask: session.run(None, dict(zip(names, (inputs, mask), strict=True)))
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))
 
 
 def write_int8(path: Path, target: Path, exportable: Exportable) -> None:
@@ -108,4 +108,4 @@ def write_openvino(onnx_path: Path, path: Path) -> None:
 def run_openvino(path: Path) -> Run:
     """Calls a model of OpenVINO on the CPU in float32; by itself it would take bfloat16 where the CPU has it."""
     compiled = needed("openvino").Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda inputs, mask: [np.asarray(value) for value in compiled([inputs, mask]).values()]
+    return lambda *inputs: [np.asarray(value) for value in compiled(list(inputs)).values()]

@@ -4,6 +4,7 @@ python onnx_inference.py one.wav two.wav      # prints the pooled vector of each
 
 from onnx_inference import Embedder
 outputs = Embedder()([samples, others])       # mono, float, at the rate in preprocess.json
+outputs = Embedder()([samples, others], [[(0, 1.5), (1, 2)], [(0, 3)]])  # exported with --spans: parts, in seconds
 """
 
 import json
@@ -28,8 +29,14 @@ class Embedder:
         self.about = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
         self.session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
 
-    def __call__(self, clips):
-        """Arrays (L,) of samples, or (T, M) of features, to a dictionary of arrays, one row for each clip."""
+    def __call__(self, clips, spans=None):
+        """Arrays (L,) of samples, or (T, M) of features, to a dictionary of arrays, one row for each clip.
+
+        Args:
+            clips: A list of arrays.
+            spans: If the model was exported with --spans: for each clip, pairs of start and end in seconds. The arrays
+                have an axis for them behind the clips, and zeros where a clip has fewer. By default whole clips.
+        """
         clips, axes = [np.asarray(clip) for clip in clips], 1 if self.about["source"] == "raw" else 2
         if not clips:
             raise ValueError("No clips were given; give a list of at least one array.")
@@ -44,8 +51,43 @@ class Embedder:
         mask = np.zeros((len(clips), longest), np.int64)
         for row, clip in enumerate(clips):
             inputs[row, : len(clip)], mask[row, : len(clip)] = clip, 1
-        values = self.session.run(None, {self.about["input"]: inputs, "attention_mask": mask})
-        return dict(zip(self.about["outputs"], values, strict=True))
+        feeds = {self.about["input"]: inputs, "attention_mask": mask}
+        if "spans" in self.about["inputs"]:
+            feeds["spans"] = self._spans(clips, spans)
+        elif spans is not None:
+            raise ValueError("This model was exported without spans; export it with --spans, or leave them out.")
+        outputs = dict(zip(self.about["outputs"], self.session.run(None, feeds), strict=True))
+        if spans is not None:
+            check_spans(spans, outputs["segment_mask"])
+        return outputs
+
+    def _spans(self, clips, spans):
+        """The spans of all clips (clips, N, 2), zeros where a clip has fewer; without spans, the whole clips."""
+        if spans is None:
+            raw = self.about["source"] == "raw"
+            unit = 1 / self.about["sampling_rate"] if raw else self.about["seconds_per_frame"]
+            spans = [[(0, len(clip) * unit)] for clip in clips]
+        if len(spans) != len(clips):
+            raise ValueError(f"Spans of {len(spans)} clips were given; give those of each of the {len(clips)} clips.")
+        try:
+            pairs = [np.asarray(each, np.float32).reshape(len(each), 2) for each in spans]
+        except (TypeError, ValueError) as error:
+            raise ValueError("The spans are of another form; give pairs of start and end in seconds.") from error
+        borders = np.zeros((len(clips), max(map(len, pairs)), 2), np.float32)
+        for row, each in enumerate(pairs):
+            borders[row, : len(each)] = each
+        return borders
+
+
+def check_spans(spans, segment_mask):
+    """Names a span that the model has marked as none of its clip."""
+    for clip, pairs in enumerate(spans):
+        for index, (start, end) in enumerate(pairs):
+            if not segment_mask[clip, index].any():
+                raise ValueError(
+                    f"Span {index} of clip {clip} is from {start:g} to {end:g} s, but must start before it ends, both "
+                    f"inside the clip."
+                )
 
 
 def read_wav(path, sampling_rate):

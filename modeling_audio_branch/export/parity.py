@@ -11,7 +11,7 @@ from .exportable import Exportable
 
 TOLERANCE = 1e-4  # of the largest number of an output, float32
 DURATIONS = ([1.0], [2.0, 0.7, 1.3], [5.0, 3.3], [0.4, 0.25], [3.01, 2.9, 1.11, 0.31, 2.0])  # s; none is traced
-Run = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]  # inputs and mask to the outputs, in their order
+Run = Callable[..., list[np.ndarray]]  # inputs, mask and spans (if it has any) to the outputs, in their order
 
 
 def largest_difference(exportable: Exportable, model, run: Run, durations=DURATIONS) -> float:
@@ -27,10 +27,10 @@ def largest_difference(exportable: Exportable, model, run: Run, durations=DURATI
     """
     worst = 0.0
     for seed, seconds in enumerate(durations):
-        inputs, mask = exportable.inputs(seconds, padding=3.0, seed=seed)
-        expected = reference(exportable, model, inputs, mask)
+        inputs = exportable.inputs(seconds, padding=3.0, seed=seed)
+        expected = reference(exportable, model, *inputs)
         try:
-            values = run(inputs.numpy(), mask.numpy())
+            values = run(*(each.numpy() for each in inputs))
         except Exception as error:  # of any runtime
             raise ExportError(
                 f"The exported model fails on {len(seconds)} clips of up to {max(seconds)} s, which it was not traced "
@@ -46,6 +46,6 @@ def largest_difference(exportable: Exportable, model, run: Run, durations=DURATI
 
 
 @torch.no_grad()
-def reference(exportable: Exportable, model, inputs: torch.Tensor, mask: torch.Tensor) -> list[np.ndarray]:
+def reference(exportable: Exportable, model, *inputs: torch.Tensor) -> list[np.ndarray]:
     """What the model itself says, in the order of the exported outputs."""
-    return [value.float().numpy() for value in exportable.outputs_of(model, inputs, mask)]
+    return [value.float().numpy() for value in exportable.outputs_of(model, *inputs)]

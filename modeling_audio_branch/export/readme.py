@@ -8,7 +8,7 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
 clip = np.zeros((1, {rate}), np.float32)  # a second: (clips, samples), mono, {rate} Hz
-outputs = session.run(None, {{"{input}": clip, "attention_mask": np.ones(clip.shape, np.int64)}})
+outputs = session.run(None, {{"{input}": clip, "attention_mask": np.ones(clip.shape, np.int64){spans_numpy}}})
 print(dict(zip({outputs}, [each.shape for each in outputs])))
 """
 JAVASCRIPT_ONNX = """\
@@ -17,7 +17,7 @@ const ort = require("onnxruntime-node");  // in a browser: onnxruntime-web
   const session = await ort.InferenceSession.create("{file}");
   const clip = new ort.Tensor("float32", new Float32Array({rate}), [1, {rate}]);
   const mask = new ort.Tensor("int64", new BigInt64Array({rate}).fill(1n), [1, {rate}]);
-  const outputs = await session.run({{ {input}: clip, attention_mask: mask }});
+  const outputs = await session.run({{ {input}: clip, attention_mask: mask{spans_javascript} }});
   console.log(outputs.segment_features.dims);
 }})();
 """
@@ -27,7 +27,7 @@ import openvino
 
 model = openvino.Core().compile_model("{file}", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})  # else bfloat16
 clip = np.zeros((1, {rate}), np.float32)  # a second: (clips, samples), mono, {rate} Hz
-outputs = model([clip, np.ones(clip.shape, np.int64)])
+outputs = model([clip, np.ones(clip.shape, np.int64){spans_list}])
 print(dict(zip({outputs}, [each.shape for each in outputs.values()])))
 """
 PYTHON_TORCH = """\
@@ -35,21 +35,31 @@ import torch
 
 model = {load}
 clip = torch.zeros(2, {rate})  # a second: (clips, samples), mono, {rate} Hz
-outputs = model(clip, torch.ones(clip.shape, dtype=torch.int64))
+outputs = model(clip, torch.ones(clip.shape, dtype=torch.int64){spans_torch})
 print(dict(zip({outputs}, [tuple(each.shape) for each in outputs])))
 """
+SPANS = {  # what is added to the calls of models that take spans: the first half second of the clip, or of both
+    "spans_numpy": ', "spans": np.float32([[[0, 0.5]]])',
+    "spans_list": ", np.float32([[[0, 0.5]]])",
+    "spans_torch": ", torch.tensor([[[0, 0.5]]] * 2)",
+    "spans_javascript": ', spans: new ort.Tensor("float32", [0, 0.5], [1, 1, 2])',
+}
 LOAD = {
     "torch": 'torch.export.load("{file}").module()',
     "aoti": 'torch._inductor.aoti_load_package("{file}")',
     "torchscript": 'torch.jit.load("{file}")',
 }
+ABOUT_SPANS = """
+The input `spans` (batch, spans, 2) has the start and the end in seconds of the parts of each clip that are embedded. All
+outputs have an axis for them behind the batch; what is no part of its clip, such as zeros, has a `segment_mask` of 0.
+"""
 TEXT = """\
 # {name}
 
 Exported by `audio-branch export --format {format}`. Raw audio or features go in, with a mask of ones for what is valid
 and zeros for the padding behind it. The padding may hold anything; batch and length are free. preprocess.json has the
 sampling rate, names and versions. The outputs differ from those of the model by {difference:.1e} of the largest number.
-
+{spans}
 {snippets}
 """
 
@@ -62,6 +72,8 @@ def write_readme(folder: Path, about: dict) -> None:
         "input": about["input"],
         "outputs": about["outputs"],
     }
+    has_spans = "spans" in about["inputs"]
+    values |= {name: code if has_spans else "" for name, code in SPANS.items()}
     blocks = []
     if about["source"] == "raw" and about["format"] == "onnx":
         blocks = [("python", PYTHON_ONNX), ("javascript", JAVASCRIPT_ONNX)]
@@ -75,6 +87,7 @@ def write_readme(folder: Path, about: dict) -> None:
         name=about["model"] or "Audio Branch",
         format=about["format"],
         difference=about["largest_difference"],
+        spans=ABOUT_SPANS if has_spans else "",
         snippets=snippets,
     )
     (folder / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")

@@ -59,7 +59,7 @@ def run_torchscript(path: Path) -> Run:
 
 def _on_arrays(model) -> Run:
     @torch.no_grad()
-    def run(inputs: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-        return [value.numpy() for value in model(torch.from_numpy(inputs), torch.from_numpy(mask))]
+    def run(*inputs: np.ndarray) -> list[np.ndarray]:
+        return [value.numpy() for value in model(*map(torch.from_numpy, inputs))]
 
     return run

@@ -40,6 +40,13 @@ def exported(model, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def exported_with_spans(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "spans"
+    export_model(model, folder, spans=True)
+    return folder
+
+
 def test_encode_of_an_exported_model_is_that_of_the_model(model, exported):
     onnx = AudioBranchModel.from_onnx(exported)
     expected = model.encode(FILES)
@@ -52,6 +59,51 @@ def test_encode_of_an_exported_model_is_that_of_the_model(model, exported):
     torch.testing.assert_close(
         single.pooler_output, model.encode(random_clips([9000])[0], sampling_rate=8000).pooler_output, atol=1e-4, rtol=0
     )
+
+
+def test_spans_are_encoded_as_the_model_does(model, exported_with_spans):
+    onnx, clips = AudioBranchModel.from_onnx(exported_with_spans), random_clips([16000, 9000, 30000])
+    for choice in (
+        {"spans": [[(0, 0.5), (0.2, 1.0)], [], [(0.1, 1.87)]]},
+        {"window_seconds": 0.5, "hop_seconds": 0.3},
+        {"segment_seconds": 0.7},
+        {},
+    ):
+        got = onnx.encode(clips, sampling_rate=16000, batch_size=2, **choice)
+        expected = model.encode(clips, sampling_rate=16000, **choice)
+        for name in ("segment_features", "segment_times", "pooler_output", "sequence_embedding", "segment_mask"):
+            torch.testing.assert_close(got[name], expected[name], atol=1e-4, rtol=0, check_dtype=False)
+    single = onnx.encode(clips[0], sampling_rate=16000, spans=[(0.2, 0.4)])
+    assert single.segment_features.shape == (1, 4, 12)
+    assert onnx.encode(torch.zeros(10), sampling_rate=16000).segment_mask.tolist() == [0] * 4
+
+
+def test_spans_that_can_not_be_are_refused(exported, exported_with_spans):
+    onnx, clips = OnnxModel(exported_with_spans), random_clips([16000, 9000])
+    with pytest.raises(ValueError, match=r"Span 1 is from 0.5 to 2 s.*\(of clip 1\)"):
+        onnx.encode(clips, sampling_rate=16000, spans=[[(0, 1)], [(0, 0.5), (0.5, 2)]])
+    embedder, clips = Embedder(exported_with_spans), [clip.numpy() for clip in clips]
+    with pytest.raises(ValueError, match="Span 1 of clip 1 is from 0.5 to 2 s"):
+        embedder(clips, [[(0, 1)], [(0, 0.5), (0.5, 2)]])
+    with pytest.raises(ValueError, match="Spans of 1 clips were given"):
+        embedder(clips, [[(0, 1)]])
+    for bad in ([[(0, 1)], 3], [[(0, 1, 2)], [(0, 0.1)]], [[("a", 1)], [(0, 0.1)]]):
+        with pytest.raises(ValueError, match="give pairs of start and end in seconds"):
+            embedder(clips, bad)
+    with pytest.raises(ValueError, match="export it with --spans"):
+        OnnxModel(exported).encode(clips, sampling_rate=16000, window_seconds=1.0)
+    with pytest.raises(ValueError, match="export it with --spans"):
+        Embedder(exported)(clips, [[(0, 1)], [(0, 0.5)]])
+
+
+def test_spans_without_torch(model, exported_with_spans):
+    clips, spans = random_clips([16000, 9000]), [[(0, 0.5), (0.2, 1.0)], [(0.1, 0.3)]]
+    for given in (spans, None):
+        got = Embedder(exported_with_spans)([clip.numpy() for clip in clips], given)
+        expected = model.encode(clips, sampling_rate=16000, spans=given)
+        for name, value in got.items():
+            value = value if given else value[:, 0]
+            np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
 
 
 def test_the_int8_variant_is_near(model, exported):
@@ -95,21 +147,25 @@ def test_clips_of_different_lengths_are_padded_and_bad_ones_refused(model, expor
         read_wav(tmp_path / "a.wav", 16000)
 
 
-def test_the_readme_runs_as_it_is_printed(exported):
-    code = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)[1]
-    assert len(code.splitlines()) == 7
-    done = subprocess.run([sys.executable, "-c", code], cwd=exported, capture_output=True, text=True)
+def run_readme(folder):
+    code = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    assert len(code.splitlines()) <= 7
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "'segment_features': (1, 4, 12)" in done.stdout
+    return done.stdout
+
+
+def test_the_readme_runs_as_it_is_printed(exported, exported_with_spans):
+    assert "'segment_features': (1, 4, 12)" in run_readme(exported)
+    assert "'segment_features': (1, 1, 4, 12)" in run_readme(exported_with_spans)
 
 
 @pytest.mark.parametrize("format", ["torch", "torchscript", "openvino"])
 def test_the_readmes_of_other_formats_run(model, tmp_path, format):
     export_model(model, tmp_path / "out", format)
-    code = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "out", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "'segment_features': (" in done.stdout
+    assert "'segment_features': (" in run_readme(tmp_path / "out")
+    export_model(model, tmp_path / "spans", format, spans=True)
+    assert "1, 4, 12)" in run_readme(tmp_path / "spans")
 
 
 def test_a_folder_without_a_model_of_raw_audio_is_refused(model, exported, tmp_path):

@@ -29,8 +29,8 @@ LAYERS = {"normalize": "none", "use_weighted_layer_sum": True, "use_bias": False
 ALL = [PLAIN, RELATIVE, WINDOWED, CHUNKED, GLOBAL, CAUSAL, FRONT_END, LAYERS]
 
 
-def assert_same_numbers(model, folder, format, source="raw"):
-    report = export_model(model, folder, format, source)
+def assert_same_numbers(model, folder, format, source="raw", spans=False):
+    report = export_model(model, folder, format, source, spans=spans)
     assert report.difference <= 1e-4
     if source != "raw":
         return
@@ -71,6 +71,50 @@ def test_compiled_code_equals_the_model(tmp_path):
     assert_same_numbers(make_model(AudioBranchModel, tiny_config(num_layers=1)), tmp_path, "aoti")
 
 
+def assert_same_spans(model, folder, format):
+    assert export_model(model, folder, format, spans=True).difference <= 1e-4
+    run = RUN[Format(format)](folder / FILES[Format(format)])
+    for lengths, spans in (
+        ([16000], [[[0.0, 1.0]]]),
+        ([31234, 9000, 8000], [[[0.5, 1.5], [0.0, 0.3], [1.2, 1.95]], [[0.2, 0.25], [0.0, 0.56]], [[0.101, 0.4]]]),
+    ):
+        clips, longest = random_clips(lengths), max(map(len, spans))
+        waveform, mask = pad(clips, value=7.0)
+        filled = np.zeros((len(clips), longest, 2), np.float32)
+        for row, pairs in enumerate(spans):
+            filled[row, : len(pairs)] = pairs
+        segments, times, valid, pooled, *logits = run(waveform.numpy(), mask.numpy(), filled)
+        for row, (clip, pairs) in enumerate(zip(clips, spans, strict=True)):
+            with torch.no_grad():
+                alone = model.base_model(clip[None], spans=[pairs])
+            inside = slice(0, len(pairs))
+            np.testing.assert_allclose(segments[row, inside], alone.segment_features[0], atol=1e-4)
+            np.testing.assert_allclose(times[row, inside], alone.segment_times[0], atol=1e-6)
+            np.testing.assert_allclose(pooled[row, inside], alone.pooler_output[0], atol=1e-4)
+            assert valid[row].all(-1).tolist() == [True] * len(pairs) + [False] * (longest - len(pairs))
+            assert not segments[row, len(pairs) :].any() and not times[row, len(pairs) :].any()
+    assert all(each.shape == (*pooled.shape[:2], 3) for each in logits)
+
+
+@pytest.mark.parametrize(
+    ("format", "choices"),
+    [
+        ("onnx", PLAIN),
+        ("onnx", {"subsampling_factor": 4, "pooling_type": "max"}),
+        ("torch", {"subsampling_factor": 2, "pooling_type": "avg"}),
+        ("openvino", {"subsampling_factor": 4, "pooling_type": "learnable"}),
+    ],
+)
+def test_spans_of_exported_models_equal_those_of_the_model(format, choices, tmp_path):
+    assert_same_spans(make_model(AudioBranchModel, tiny_config(**choices)), tmp_path, format)
+
+
+@pytest.mark.parametrize("pooling_type", ["attention", "max", "avg", "learnable"])
+def test_spans_of_an_exported_classifier_equal_those_of_the_model(pooling_type, tmp_path):
+    config = tiny_config(num_labels=3, pooling_type=pooling_type, subsampling_factor=8)
+    assert_same_spans(make_model(AudioBranchForAudioClassification, config), tmp_path, "torchscript")
+
+
 @pytest.mark.parametrize("archive", ARCHIVES)
 def test_converted_nemo_archives_are_exported(archive, tmp_path):
     model = AudioBranchModel.from_nemo(NEMO / archive / "model.nemo").eval()
@@ -93,6 +137,7 @@ def test_encoders_of_transformers_are_exported_from_their_features(encoder, tmp_
     model = make_model(AudioBranchModel, config)
     for format in ("onnx", "torch", "torchscript"):
         assert_same_numbers(model, tmp_path / format, format, source="features")
+    assert_same_numbers(model, tmp_path / "spans", "torch", source="features", spans=True)
 
 
 def test_a_classifier_gives_its_logits_too(tmp_path):

@@ -24,8 +24,9 @@ def test_it_writes_a_folder_and_says_how_near_it_is(checkpoint, tmp_path):
     assert done.exit_code == 0, done.output
     assert (tmp_path / "out" / "model_torchscript.pt").is_file()
     assert "it differs from the model by at most" in done.stdout
-    done = run(checkpoint, tmp_path / "features", "--format", "torchscript", "--from", "features")
+    done = run(checkpoint, tmp_path / "features", "--format", "torchscript", "--from", "features", "--spans")
     assert done.exit_code == 0, done.output
+    assert "`spans`" in (tmp_path / "features" / "README.md").read_text()
 
 
 def test_errors_are_one_line(checkpoint, tmp_path):

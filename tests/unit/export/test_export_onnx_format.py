@@ -34,6 +34,14 @@ def test_one_file_with_names_free_axes_and_metadata(written):
     assert {each.key: each.value for each in model.metadata_props}["sampling_rate"] == "16000"
 
 
+def test_spans_are_a_third_input(tmp_path):
+    exportable = Exportable(make_model(AudioBranchModel, tiny_config(num_layers=1)), "features", spans=True)
+    write_onnx(exportable, tmp_path / "model.onnx", {})
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    axes = {each.name: [axis.dim_param for axis in each.type.tensor_type.shape.dim] for each in graph.input}
+    assert axes["spans"] == ["batch", "spans", ""] and axes["attention_mask"] == ["batch", "frames"]
+
+
 def test_it_holds_no_path_of_this_machine(written, tmp_path):
     exportable, path = written
     write_torch(exportable, tmp_path / "model.pt2")
