@@ -48,6 +48,7 @@ def test_borders_of_frames_and_the_end_of_a_clip_are_met():
     spans = [(start, end) for start in borders for end in borders if start < end]
     assert_same_frames(spans, 25, 0.08, 2.0)
     assert_same_frames([(1.9, 2.0), (1.99, 2.015), (0, 2.02), (0, 2.03), (1.9995, 2.0)], 25, 0.08, 2.0)
+    assert_same_frames([(0, 2.0), (1.0, 1.9995), (1.0, 1.99)], 26, 0.08, 2.0)  # some subsamplings have a frame more
 
 
 def test_a_clip_without_a_frame_has_no_span():
