@@ -5,7 +5,7 @@ TESTS ?= tests
 EXAMPLES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train-demo test test-upstream fuzz docs lint bench
+.PHONY: help demo train-demo test test-ui web test-upstream fuzz docs lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,15 @@ test: .venv/.ready  ## Run the tests
 
 fuzz: .venv/.ready  ## Try to break the readers of files; EXAMPLES=1000000 runs for hours
 	AUDIO_BRANCH_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
+
+test-ui: .venv/.ready  ## Run the tests of pages in Chromium (Debian or Ubuntu, as root where it must be installed)
+	@command -v chromium > /dev/null || echo "Installing Debian's chromium, which the tests of pages need..."
+	@command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq chromium > /dev/null)
+	$(BIN)/pip install --quiet --editable '.[ui]'
+	$(BIN)/python -m pytest -m ui --durations 10 tests/ui
+
+web: .venv/.ready  ## Build the page that compares two clips in the browser; writes outputs/web
+	$(BIN)/python -m app.web.build checkpoints/phrases outputs/web
 
 test-upstream: .venv/.ready  ## Run transformers' own test mixins (of the installed version) on our classes
 	$(BIN)/pip install --quiet --editable '.[upstream]'
