@@ -21,6 +21,24 @@ const ort = require("onnxruntime-node");  // in a browser: onnxruntime-web
   console.log(outputs.segment_features.dims);
 }})();
 """
+CPP_ONNX = """\
+#include <iostream>
+#include <onnxruntime_cxx_api.h>
+
+int main() {{  // c++ -std=c++17 main.cpp -lonnxruntime
+  Ort::Env env;
+  Ort::Session session(env, "{file}", Ort::SessionOptions());
+  auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  std::vector<float> clip({rate}){spans_cpp_data};  // a second: (clips, samples), mono, {rate} Hz
+  std::vector<int64_t> mask({rate}, 1), shape{{1, {rate}}}{spans_cpp_shape};
+  Ort::Value inputs[] = {{
+      Ort::Value::CreateTensor<float>(memory, clip.data(), clip.size(), shape.data(), 2),
+      Ort::Value::CreateTensor<int64_t>(memory, mask.data(), mask.size(), shape.data(), 2){spans_cpp}}};
+  const char *names[] = {{"{input}", "attention_mask"{spans_cpp_name}}}, *wanted[] = {{"segment_features"}};
+  auto outputs = session.Run(Ort::RunOptions(), names, inputs, std::size(inputs), wanted, 1);
+  for (int64_t size : outputs[0].GetTensorTypeAndShapeInfo().GetShape()) std::cout << size << " ";
+}}
+"""
 PYTHON_OPENVINO = """\
 import numpy as np
 import openvino
@@ -42,6 +60,10 @@ SPANS = {  # what is added to the calls of models that take spans: the first hal
     "spans_numpy": ', "spans": np.float32([[[0, 0.5]]])',
     "spans_list": ", np.float32([[[0, 0.5]]])",
     "spans_torch": ", torch.tensor([[[0, 0.5]]] * 2)",
+    "spans_cpp_data": ", spans{0, 0.5}",
+    "spans_cpp_shape": ", three{1, 1, 2}",
+    "spans_cpp": ",\n" + 6 * " " + "Ort::Value::CreateTensor<float>(memory, spans.data(), 2, three.data(), 3)",
+    "spans_cpp_name": ', "spans"',
     "spans_javascript": ', spans: new ort.Tensor("float32", [0, 0.5], [1, 1, 2])',
 }
 LOAD = {
@@ -77,7 +99,7 @@ def write_readme(folder: Path, about: dict) -> None:
     values |= {name: code if has_spans else "" for name, code in SPANS.items()}
     blocks = []
     if about["source"] == "raw" and about["format"] == "onnx":
-        blocks = [("python", PYTHON_ONNX), ("javascript", JAVASCRIPT_ONNX)]
+        blocks = [("python", PYTHON_ONNX), ("cpp", CPP_ONNX), ("javascript", JAVASCRIPT_ONNX)]
     elif about["source"] == "raw" and about["format"] == "openvino":
         blocks = [("python", PYTHON_OPENVINO)]
     elif about["source"] == "raw":

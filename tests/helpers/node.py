@@ -11,18 +11,21 @@ FOLDER = Path(sys.prefix) / "node"
 PACKAGES = ("onnxruntime-node@^1.24", "onnxruntime-web@^1.24")
 
 
+def npm(*arguments) -> None:
+    """Runs npm, and fails with its standard error."""
+    command = [Path(sys.executable).with_name("npm"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def install_packages() -> Path:
     """Installs the packages once, without running their scripts; returns the folder of modules."""
-    modules = FOLDER / "node_modules"
     FOLDER.mkdir(exist_ok=True)
     with FileLock(FOLDER / "lock"):
         if not (FOLDER / "done").exists():
-            npm = Path(sys.executable).with_name("npm")
-            command = [npm, "install", "--prefix", FOLDER, "--ignore-scripts", "--no-audit", "--no-fund", *PACKAGES]
-            done = subprocess.run(command, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
+            npm("install", "--prefix", FOLDER, "--ignore-scripts", "--no-audit", "--no-fund", *PACKAGES)
             (FOLDER / "done").touch()
-    return modules
+    return FOLDER / "node_modules"
 
 
 def run_node(code: str, folder: Path) -> str:

@@ -48,6 +48,12 @@ def test_the_readme_runs_in_node_as_it_is_printed(exported):
     assert run_node(code, folder).split() == ["[", "1,", "4,", "12", "]"]
 
 
+def test_the_readme_of_a_model_with_spans_runs_in_node(exported, tmp_path):
+    export_model(exported[0], tmp_path / "out", spans=True)
+    code = re.search(r"```javascript\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)[1]
+    assert run_node(code, tmp_path / "out").split() == ["[", "1,", "1,", "4,", "12", "]"]
+
+
 @pytest.mark.parametrize("library", ["onnxruntime-node", "onnxruntime-web"])
 def test_a_recording_and_noise_in_one_batch_give_the_numbers_of_python(exported, library):
     model, folder = exported
