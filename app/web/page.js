@@ -3,7 +3,7 @@
 import { decode, record } from "./audio.js";
 import { cosines, loadModel, similarity } from "./embedder.js";
 
-const LONGEST = 60; // seconds: the memory for longer clips is that of a desktop
+const [SHORTEST, LONGEST] = [0.1, 60]; // seconds: a frame of any model, and what the memory of a phone holds
 const find = (selector, inside = document) => inside.querySelector(selector);
 const say = (text) => (find("#status").textContent = text);
 
@@ -28,10 +28,9 @@ async function use(index, blob, name) {
   try {
     const samples = await decode(blob, model.about.sampling_rate, name);
     const seconds = samples.length / model.about.sampling_rate;
-    if (seconds > LONGEST) {
-      throw new Error(`${name} lasts ${seconds.toFixed(0)} s; give a clip of at most ${LONGEST} s.`);
+    if (seconds < SHORTEST || seconds > LONGEST) {
+      throw new Error(`${name} lasts ${seconds.toFixed(2)} s; give a clip of ${SHORTEST} to ${LONGEST} s.`);
     }
-    if (!samples.length) throw new Error(`${name} holds no samples; give another clip.`);
     const start = performance.now();
     clips[index] = await model.embed(samples);
     find(".about", section).textContent = `${name}, ${seconds.toFixed(2)} s`;
@@ -50,7 +49,7 @@ async function use(index, blob, name) {
 function compare() {
   if (!clips[0] || !clips[1]) return;
   matrix = cosines(clips[0].features, clips[1].features);
-  find("#score").textContent = similarity(matrix).toFixed(2);
+  find("#score").textContent = similarity(matrix).toFixed(2).replace("-0.00", "0.00");
   const header = document.createElement("tr");
   header.append(document.createElement("td"), ...clips[1].times.map((time) => heading(time, "col")));
   header.firstChild.style.setProperty("--part", 0);
@@ -68,15 +67,14 @@ function compare() {
 function heading([start], scope) {
   const made = document.createElement("th");
   made.scope = scope;
-  made.textContent = `${start.toFixed(1)} s`;
+  made.textContent = start.toFixed(1);
   return made;
 }
 
 function cell(value, isDiagonal) {
   const made = document.createElement("td");
-  made.textContent = value.toFixed(2);
+  made.textContent = value.toFixed(2).replace("-0.00", "0.00");
   made.style.setProperty("--part", Math.max(0, value));
-  made.classList.toggle("strong", value > 0.5);
   made.classList.toggle("diagonal", isDiagonal);
   return made;
 }
