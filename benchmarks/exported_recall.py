@@ -17,7 +17,7 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.export import OnnxModel, export_model
+from modeling_audio_branch.export import Format, OnnxModel, export_model
 from recipes.debian_audio import PACKAGES, install
 from recipes.phrases.asterisk import SPEAKER_PAIRS
 from recipes.phrases.metrics import mean_segment_cosine, recall_at_k
@@ -32,14 +32,16 @@ def embed(model, clips: list, sampling_rate: int) -> torch.Tensor:
 def main(
     checkpoint: Annotated[str, typer.Option(help="Folder or Hub repository.")] = "checkpoints/phrases",
 ) -> None:
-    """Measures R@1 of the model, of its ONNX export and of the int8 variant."""
+    """Measures R@1 of the model, of its ONNX export and of the int8 variants."""
     model = AudioBranchModel.from_pretrained(checkpoint).eval()
     with tempfile.TemporaryDirectory() as folder:
         export_model(model, Path(folder, "out"), int8=True)
+        export_model(model, Path(folder, "openvino"), Format.OPENVINO, int8=True)
         ways = {
             "the model itself": model,
             "onnx": OnnxModel(Path(folder, "out")),
             "onnx, int8": OnnxModel(Path(folder, "out"), "model_int8.onnx"),
+            "openvino, int8": OnnxModel(Path(folder, "openvino"), "model_int8.xml"),
         }
         table = Table(title="R@1 in percent", box=None)
         for column in ("", *SPEAKER_PAIRS):

@@ -27,7 +27,7 @@ from rich.table import Table
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 from modeling_audio_branch.export import ExportError, export_model
 from modeling_audio_branch.export.exportable import OUTPUTS, Exportable
-from modeling_audio_branch.export.folder import RUN, Format
+from modeling_audio_branch.export.folder import RUN, WRITE_INT8, Format
 from modeling_audio_branch.export.parity import Run, reference
 from modeling_audio_branch.hub.writing import replaced_file
 
@@ -71,7 +71,7 @@ def exported_runtimes(model: AudioBranchModel, folder: Path) -> tuple[dict[str, 
     """The exported models: name to a function that loads it; and the bytes of the files of each."""
     found, sizes = {}, {}
     for format in Format:
-        if format is Format.ONNX:
+        if format in WRITE_INT8:
             try:
                 report = export_model(model, folder / format, format, int8=True)
             except ExportError as error:  # int8 changes some models too much
@@ -79,7 +79,7 @@ def exported_runtimes(model: AudioBranchModel, folder: Path) -> tuple[dict[str, 
                 report = export_model(model, folder / format, format)
         else:
             report = export_model(model, folder / format, format)
-        paths = {str(format): report.path} | ({"onnx, int8": report.int8_path} if report.int8_path else {})
+        paths = {str(format): report.path} | ({f"{format}, int8": report.int8_path} if report.int8_path else {})
         for name, path in paths.items():
             found[name] = lambda path=path, format=format: RUN[format](path)
             sizes[name] = sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*"))

@@ -203,7 +203,7 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
 
         Args:
             folder: Of the exported model.
-            file: In it: model.onnx, model_int8.onnx or model.xml (OpenVINO).
+            file: In it: model.onnx, model.xml (OpenVINO), or model_int8 in place of model.
         """
         try:
             from modeling_audio_branch.export.onnx_model import OnnxModel

@@ -23,7 +23,7 @@ def export(
     spans: Annotated[
         bool, typer.Option("--spans", help="Spans of clips, start and end in seconds, are an input, too.")
     ] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="With onnx: also model_int8.onnx.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="With onnx or openvino: also model_int8.")] = False,
     audio: Annotated[
         list[Path] | None,
         typer.Option(help="Recording on which int8 is measured; may be repeated. In a checkout, the examples."),
@@ -43,7 +43,7 @@ def export(
     )
     if report.int8_path is not None:
         mean, least = report.int8_cosine
-        size = report.int8_path.stat().st_size / 2**20
+        size = sum(path.stat().st_size for path in folder.glob(f"{report.int8_path.stem}.*")) / 2**20
         typer.echo(
             f"{report.int8_path}: {size:.1f} MB; cosine similarity of segments with float32 {mean:.4f} in the mean, "
             f"{least:.4f} at least."

@@ -17,10 +17,11 @@ from transformers import PreTrainedModel
 from ..audio_input import load_audio
 from ..feature_extraction import AudioBranchFeatureExtractor
 from ..hub.writing import new_folder
-from . import onnx_format, torch_formats
+from . import torch_formats
 from .errors import ExportError, Int8Error
 from .exportable import RAW, Exportable
 from .onnx_format import quiet, run_onnx, write_int8, write_onnx
+from .openvino_format import run_openvino, write_openvino, write_openvino_int8
 from .parity import DURATIONS, TOLERANCE, Run, largest_difference
 from .readme import write_readme
 
@@ -51,7 +52,11 @@ RUN: dict[Format, Callable[[Path], Run]] = {
     Format.TORCH: torch_formats.run_torch,
     Format.AOTI: torch_formats.run_aoti,
     Format.TORCHSCRIPT: torch_formats.run_torchscript,
-    Format.OPENVINO: onnx_format.run_openvino,
+    Format.OPENVINO: run_openvino,
+}
+WRITE_INT8: dict[Format, Callable[[Path, Path, Exportable], None]] = {
+    Format.ONNX: write_int8,
+    Format.OPENVINO: write_openvino_int8,
 }
 
 
@@ -92,7 +97,7 @@ def export_model(
         folder: New, or empty.
         format: See [`Format`].
         source: What goes in: `raw` audio, or the `features` of the feature extractor.
-        int8: With `onnx`, also model_int8.onnx.
+        int8: With `onnx`, also model_int8.onnx; with `openvino`, also model_int8.xml.
         audio: Recordings on which int8 is measured; by default the examples of the checkout.
         revision: Of the checkpoint, for the metadata.
         name: Of the model, for the metadata; by default its Hub repository, or the name of its folder.
@@ -108,8 +113,8 @@ def export_model(
     folder, format = Path(folder), Format(format)
     if audio and not int8:
         raise ExportError("--audio is what int8 is measured on; give --int8 too, or leave --audio out.")
-    if int8 and format is not Format.ONNX:
-        raise ExportError(f"--int8 goes with the format onnx, not {format}; leave it out.")
+    if int8 and format not in WRITE_INT8:
+        raise ExportError(f"--int8 goes with the formats {' and '.join(WRITE_INT8)}, not {format}; leave it out.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} exists and is not empty; give a new folder.")
     if format is Format.OPENVINO and source == RAW and model.config.normalize == "all_features":
@@ -133,7 +138,7 @@ def export_model(
             )
         report = Report(path, difference, seconds)
         if int8:
-            report = _with_int8(report, exportable, audio)
+            report = _with_int8(report, format, exportable, audio)
         about |= {"largest_difference": difference, "int8_cosine": report.int8_cosine}
         (folder / "preprocess.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         write_readme(folder, about)
@@ -172,7 +177,7 @@ def _write(exportable, format, path, about):
     elif format is Format.OPENVINO:
         onnx_path = path.with_name("model.onnx")
         write_onnx(exportable, onnx_path, {})
-        onnx_format.write_openvino(onnx_path, path)
+        write_openvino(onnx_path, path)
         onnx_path.unlink()
     else:
         write = {
@@ -183,15 +188,15 @@ def _write(exportable, format, path, about):
         write[format](exportable, path)
 
 
-def _with_int8(report, exportable, audio):
+def _with_int8(report, format, exportable, audio):
     """Writes and measures the int8 variant."""
     clips = audio or sorted(path for path in EXAMPLES.glob("*.*") if path.suffix in (".wav", ".flac", ".ogg"))
     if not clips:
         raise Int8Error("int8 is measured on recordings, and there are none here; give some with --audio.")
-    path = report.path.with_name("model_int8.onnx")
-    write_int8(report.path, path, exportable)
+    path = report.path.with_stem("model_int8")
+    WRITE_INT8[format](report.path, path, exportable)
     extractor = AudioBranchFeatureExtractor.from_model(exportable.model)
-    exact, small, cosines = run_onnx(report.path), run_onnx(path), []
+    exact, small, cosines = RUN[format](report.path), RUN[format](path), []
     for clip in clips:
         inputs = _inputs(exportable, extractor, clip)
         one, other = exact(*inputs)[0], small(*inputs)[0]  # ([1,] 1, S, feature_dim)

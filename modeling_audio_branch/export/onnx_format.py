@@ -1,4 +1,4 @@
-"""ONNX by torch's exporter, run by onnxruntime; its int8 variant; and OpenVINO's format, which is made of it."""
+"""ONNX by torch's exporter, run by onnxruntime; and its int8 variant."""
 
 import contextlib
 import io
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from .errors import ExportError, needed
@@ -97,15 +96,3 @@ def float_products(model, exportable: Exportable) -> list[str]:
     shape = list(exportable.model.base_model.front_end.log_mel.mel_filters.shape)
     filters = {each.name for each in model.graph.initializer if list(each.dims) == shape}
     return [node.name for node in model.graph.node if node.op_type == "MatMul" and filters & set(node.input)]
-
-
-def write_openvino(onnx_path: Path, path: Path) -> None:
-    """OpenVINO's format (an .xml file and a .bin file) of an ONNX file."""
-    openvino = needed("openvino")
-    openvino.save_model(openvino.convert_model(onnx_path), path, compress_to_fp16=False)
-
-
-def run_openvino(path: Path) -> Run:
-    """Calls a model of OpenVINO on the CPU in float32; by itself it would take bfloat16 where the CPU has it."""
-    compiled = needed("openvino").Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda *inputs: [np.asarray(value) for value in compiled(list(inputs)).values()]

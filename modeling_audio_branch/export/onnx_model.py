@@ -14,7 +14,8 @@ from ..outputs import AudioBranchOutput, sequence_embedding
 from ..spans import find_spans, spans_of_clips
 from .errors import ExportError
 from .exportable import RAW
-from .onnx_format import run_onnx, run_openvino
+from .onnx_format import run_onnx
+from .openvino_format import run_openvino
 
 RUN = {".onnx": run_onnx, ".xml": run_openvino}
 
@@ -24,7 +25,7 @@ class OnnxModel:
 
     Args:
         folder: Of the exported model.
-        file: Its file in the folder: model.onnx, model_int8.onnx or model.xml.
+        file: Its file in the folder: model.onnx, model.xml, or model_int8 in place of model.
 
     Raises:
         ExportError: The folder holds no such model, or one that takes features.

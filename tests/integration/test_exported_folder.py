@@ -114,9 +114,12 @@ def test_the_int8_variant_is_near(model, exported):
 
 
 def test_openvino_encodes_too(model, tmp_path):
-    export_model(model, tmp_path / "out", "openvino")
-    got = AudioBranchModel.from_onnx(tmp_path / "out", "model.xml").encode(FILES)
-    torch.testing.assert_close(got.segment_features, model.encode(FILES).segment_features, atol=1e-4, rtol=0)
+    report = export_model(model, tmp_path / "out", "openvino", int8=True, audio=FILES)
+    got, expected = AudioBranchModel.from_onnx(tmp_path / "out", "model.xml").encode(FILES), model.encode(FILES)
+    torch.testing.assert_close(got.segment_features, expected.segment_features, atol=1e-4, rtol=0)
+    small = AudioBranchModel.from_onnx(tmp_path / "out", report.int8_path.name).encode(FILES).segment_features
+    cosines = torch.nn.functional.cosine_similarity(small, expected.segment_features, dim=-1)
+    assert cosines.mean().item() == pytest.approx(report.int8_cosine[0], abs=1e-3) and report.int8_cosine[0] > 0.995
 
 
 def test_a_process_without_torch_gives_the_same(model, exported, tmp_path):

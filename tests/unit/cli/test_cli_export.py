@@ -31,5 +31,7 @@ def test_it_writes_a_folder_and_says_how_near_it_is(checkpoint, tmp_path):
 
 def test_errors_are_one_line(checkpoint, tmp_path):
     done = run(checkpoint, tmp_path / "out", "--format", "torch", "--int8")
-    assert done.exit_code == 1 and done.stderr == "--int8 goes with the format onnx, not torch; leave it out.\n"
+    assert done.exit_code == 1 and done.stderr == (
+        "--int8 goes with the formats onnx and openvino, not torch; leave it out.\n"
+    )
     assert run(checkpoint, tmp_path / "out", "--format", "coreml").exit_code == 2

@@ -62,7 +62,7 @@ def test_int8_that_changes_too_much_stops_the_export(model, tmp_path, monkeypatc
 
 
 def test_what_can_not_be_exported_is_said_before_anything_is_written(model, tmp_path, monkeypatch):
-    with pytest.raises(ExportError, match="--int8 goes with the format onnx"):
+    with pytest.raises(ExportError, match="--int8 goes with the formats onnx and openvino, not torch"):
         export_model(model, tmp_path / "out", "torch", int8=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
