@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from modeling_audio_branch import AudioBranchModel
+from modeling_audio_branch.cli.common import exit_on_error, load_model
 from modeling_audio_branch.export import ExportError, export_model
 from modeling_audio_branch.hub.writing import new_folder
 
@@ -75,7 +76,8 @@ def main(
     int8: Annotated[bool, typer.Option("--int8", help="The int8 variant of the model: a smaller download.")] = False,
 ) -> None:
     """Builds the page."""
-    build(AudioBranchModel.from_pretrained(checkpoint), folder, int8)
+    with exit_on_error():
+        build(load_model(checkpoint, trust_remote_code=False).base_model, folder, int8)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     typer.echo(f"{folder}: {size:.0f} MB; python -m http.server --directory {folder} shows it on http://localhost:8000")
 

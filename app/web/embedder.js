@@ -26,7 +26,8 @@ async function embed(session, about, samples) {
     [about.input]: new ort.Tensor("float32", samples, shape),
     attention_mask: new ort.Tensor("int64", new BigInt64Array(samples.length).fill(1n), shape),
   });
-  const rows = (data, width) => Array.from({ length: data.length / width }, (_, i) => data.slice(i * width, (i + 1) * width));
+  const rows = (data, width) =>
+    Array.from({ length: data.length / width }, (_, row) => data.slice(row * width, (row + 1) * width));
   return {
     features: rows(outputs.segment_features.data, about.feature_dim),
     times: rows(outputs.segment_times.data, 2),

@@ -73,7 +73,7 @@ class Embedder:
             pairs = [np.asarray(each, np.float32).reshape(len(each), 2) for each in spans]
         except (TypeError, ValueError) as error:
             raise ValueError("The spans are of another form; give pairs of start and end in seconds.") from error
-        borders = np.zeros((len(clips), max(map(len, pairs)), 2), np.float32)
+        borders = np.zeros((len(clips), max(1, *map(len, pairs)), 2), np.float32)
         for row, each in enumerate(pairs):
             borders[row, : len(each)] = each
         return borders

@@ -94,18 +94,20 @@ class OnnxModel:
             for row, index in enumerate(batch):
                 rows[index] = {name: value[row] for name, value in zip(self._names, values, strict=True)}
         outputs = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+        if borders is not None and wanted is not None and not borders.any():  # no clip has a span
+            outputs = {name: value[:, :0] for name, value in outputs.items()}
         outputs["sequence_embedding"] = sequence_embedding(outputs["segment_features"])
         return AudioBranchOutput(**(outputs if is_batch else {name: value[0] for name, value in outputs.items()}))
 
     def _borders(self, wanted, waves) -> np.ndarray:
-        """The checked spans of all clips, or the whole clips, (clips, N, 2); zeros where a clip has fewer."""
+        """The checked spans of all clips, or the whole clips, (clips, N, 2), N >= 1; zeros where a clip has fewer."""
         counts = [len(wave) // round(self._frame_seconds * self._rate) for wave in waves]
         seconds = [count * self._frame_seconds for count in counts]
         if wanted is None:
             found = [[(0.0, each)] for each in seconds]
         else:
             found = find_spans(wanted, seconds, counts, None).seconds
-        borders = np.zeros((len(waves), max(map(len, found), default=0), 2), np.float32)
+        borders = np.zeros((len(waves), max(1, *map(len, found)), 2), np.float32)
         for clip, pairs in enumerate(found):
             borders[clip, : len(pairs)] = np.reshape(pairs, (-1, 2))
         return borders

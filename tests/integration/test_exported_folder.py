@@ -67,6 +67,7 @@ def test_spans_are_encoded_as_the_model_does(model, exported_with_spans):
         {"spans": [[(0, 0.5), (0.2, 1.0)], [], [(0.1, 1.87)]]},
         {"window_seconds": 0.5, "hop_seconds": 0.3},
         {"segment_seconds": 0.7},
+        {"spans": [[], [], []]},
         {},
     ):
         got = onnx.encode(clips, sampling_rate=16000, batch_size=2, **choice)
@@ -75,7 +76,11 @@ def test_spans_are_encoded_as_the_model_does(model, exported_with_spans):
             torch.testing.assert_close(got[name], expected[name], atol=1e-4, rtol=0, check_dtype=False)
     single = onnx.encode(clips[0], sampling_rate=16000, spans=[(0.2, 0.4)])
     assert single.segment_features.shape == (1, 4, 12)
-    assert onnx.encode(torch.zeros(10), sampling_rate=16000).segment_mask.tolist() == [0] * 4
+    for choice in ({}, {"window_seconds": 1.0}):
+        short = onnx.encode(torch.zeros(10), sampling_rate=16000, **choice)
+        expected = model.encode(torch.zeros(10), sampling_rate=16000, **choice)
+        assert torch.equal(short.segment_mask, expected.segment_mask)
+        assert short.segment_features.shape == expected.segment_features.shape
 
 
 def test_spans_that_can_not_be_are_refused(exported, exported_with_spans):

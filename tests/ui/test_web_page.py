@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import typer
 
-from app.web.build import build
+from app.web.build import build, main
 from helpers.chromium import chromium, served
 from helpers.models import random_clips
 from helpers.node import install_packages
@@ -225,7 +226,10 @@ def test_nothing_is_sent_anywhere_but_to_the_page(page, address):
     assert all(url.startswith(("blob:", f"{address}/page.js")) for url in requests), requests
 
 
-def test_a_folder_that_is_not_empty_is_refused(model, tmp_path):
+def test_a_folder_that_is_not_empty_and_no_checkpoint_are_one_line(model, tmp_path, capsys):
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match="exists and is not empty"):
         build(model, tmp_path)
+    with pytest.raises(typer.Exit):
+        main(str(tmp_path / "missing"), tmp_path / "out")
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "out").exists()
