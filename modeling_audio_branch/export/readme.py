@@ -73,8 +73,7 @@ LOAD = {
 }
 ABOUT_SPANS = """
 The input `spans` (batch, spans, 2) has the start and the end in seconds of the parts of each clip that are embedded.
-All outputs have an axis for them behind the batch. What is no part of its clip, such as zeros, has a `segment_mask` of
-0.
+All outputs have an axis for them behind the batch. `segment_mask` is 0 for what is no part of its clip, such as zeros.
 """
 TEXT = """\
 # {name}
