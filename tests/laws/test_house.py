@@ -226,7 +226,7 @@ def test_no_example_is_longer_than_60_lines():
 
 
 def test_every_file_of_the_package_has_a_test_file():
-    """A mirror in tests/unit; or a file of laws, of integration tests or of tests of pages whose docstring names the source file."""
+    """A mirror in tests/unit; or a file of `DOCUMENTED` whose docstring names the source file."""
     mirrors = {path.relative_to(ROOT / "tests/unit").as_posix() for path in files_in(ROOT / "tests/unit")}
     docs = [ast.get_docstring(parsed(path)) or "" for path in files_in(*map(ROOT.joinpath, DOCUMENTED))]
     untested = {}

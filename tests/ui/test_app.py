@@ -3,6 +3,7 @@
 The servers run in `.venv-app`, which holds what a Space's requirements.txt lists, and nothing else.
 """
 
+import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gradio_client import Client, handle_file
+from PIL import Image
 from playwright.sync_api import expect
 
 from helpers.chromium import chromium
@@ -71,15 +73,6 @@ def page(browser, address):
 LOCAL = r"(http://127\.0\.0\.1:|data:|blob:)"
 
 
-def sound_of(page, label):
-    """The bytes of the sound that the player with a label has."""
-    player = page.get_by_test_id(f"waveform-{label}")
-    expect(player).to_be_visible(timeout=SECONDS_60)
-    link = page.locator(f"a[download]:visible[href*='.wav']").first
-    expect(link).to_be_visible(timeout=SECONDS_60)
-    return page.request.get(link.get_attribute("href")).body()
-
-
 def is_playing(page):
     """Waits until a player's button offers to pause."""
     expect(page.get_by_role("button", name="Pause").first).to_be_visible(timeout=SECONDS_60)
@@ -104,7 +97,8 @@ def test_segments_are_chosen_by_the_keyboard(page):
     first.focus()
     page.keyboard.press("Space")
     is_playing(page)
-    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")  # each is a stop of its own in this version of Gradio
+    page.keyboard.press("Space")
     expect(page.get_by_role("radio").nth(1)).to_be_checked(timeout=SECONDS_60)
 
 
@@ -165,10 +159,10 @@ def test_the_page_is_dark_where_the_reader_wants_it(browser, address):
     shades = {}
     for dark in (False, True):
         page = open_page(browser, address, dark=dark)
-        color = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
-        shades[dark] = sum(map(int, re.findall(r"\d+", color)[:3]))
+        corner = page.screenshot(clip={"x": 0, "y": 300, "width": 20, "height": 20})
+        shades[dark] = np.asarray(Image.open(io.BytesIO(corner)).convert("L")).mean()
         page.context.close()
-    assert shades[False] > 600 and shades[True] < 150
+    assert shades[False] > 200 and shades[True] < 50
 
 
 def test_gradios_client_gets_the_same(address, model, tmp_path):

@@ -19,14 +19,16 @@ from modeling_audio_branch.hub.handler import MAX_CLIPS, EndpointHandler, audio_
 
 CLIP = Path(__file__).parents[3] / "examples/audio/go_somewhere.flac"
 TEXT = base64.b64encode(CLIP.read_bytes()).decode()
-URI = f"data:audio/flac;base64,{TEXT}"
 ENDPOINT = """
-import importlib.util, json
+import base64, importlib.util, json, pathlib
 spec = importlib.util.spec_from_file_location("handler", {folder!r} + "/handler.py")
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
 endpoint = module.EndpointHandler({folder!r})
-for request in {requests!r}:
+data = pathlib.Path({clip!r}).read_bytes()
+text = base64.b64encode(data).decode()
+uri = "data:audio/flac;base64," + text
+for request in ({{"inputs": data}}, {{"inputs": [text, uri]}}, {{"inputs": uri, "parameters": {spans!r}}}):
     print(json.dumps(endpoint(request)))
 """
 
@@ -42,8 +44,7 @@ def test_an_endpoint_answers_with_the_numbers_of_encode(model_class, tmp_path):
     folder = save_checkpoint(tmp_path / "repository", model_class, **choices)
     shutil.copy(handler.__file__, folder)
     spans = {"window_seconds": 1.0, "hop_seconds": 0.5}
-    requests = [{"inputs": CLIP.read_bytes()}, {"inputs": [TEXT, URI]}, {"inputs": URI, "parameters": spans}]
-    output = run_fresh(ENDPOINT.format(folder=str(folder), requests=requests), tmp_path)
+    output = run_fresh(ENDPOINT.format(folder=str(folder), clip=str(CLIP), spans=spans), tmp_path)
     one, two, windows = map(json.loads, output.splitlines())
     assert two == [one, one]
     model = make_model(model_class, tiny_config(**choices))
@@ -125,7 +126,11 @@ def test_urls_are_fetched_only_where_the_owner_says_so(web, monkeypatch):
         audio_bytes(f"{web}/clip")
     monkeypatch.setenv(handler.URL_SWITCH, "1")
     assert audio_bytes(f"{web}/clip") == b"sound"
-    for url, words in ((f"{web}/none", "can't be fetched"), ("file:///etc/passwd", "not fetched"), ("http://[", "fetched")):
+    for url, words in (
+        (f"{web}/none", "can't be fetched"),
+        ("file:///etc/passwd", "not fetched"),
+        ("http://[", "fetched"),
+    ):
         with pytest.raises(ValueError, match=words):
             audio_bytes(url)
     monkeypatch.setattr(handler, "MAX_URL_BYTES", 4)

@@ -22,7 +22,9 @@ def test_the_requirements_are_those_of_the_package_and_of_the_page():
     extras = settings["options.extras_require"]
     page = [line for line in extras["app"].split() if line != "%(search)s"]
     assert "%(search)s" in extras["app"]
-    assert sorted(REQUIREMENTS) == sorted({*settings["options"]["install_requires"].split(), *extras["search"].split(), *page})
+    assert sorted(REQUIREMENTS) == sorted(
+        {*settings["options"]["install_requires"].split(), *extras["search"].split(), *page}
+    )
 
 
 def test_a_space_holds_all_that_it_needs(small, tmp_path):
@@ -31,7 +33,9 @@ def test_a_space_holds_all_that_it_needs(small, tmp_path):
     write_space(small, tmp_path / "space", "user/name", "gpl-2.0")
     names = {path.name for path in (tmp_path / "space").iterdir()}
     assert names == {"app.py", "requirements.txt", "README.md", "modeling_audio_branch", "checkpoint"}
-    assert {path.name for path in (tmp_path / "space/checkpoint").iterdir()} == {path.name for path in small.iterdir()} - {"onnx"}
+    assert {path.name for path in (tmp_path / "space/checkpoint").iterdir()} == {
+        path.name for path in small.iterdir()
+    } - {"onnx"}
     assert not [*(tmp_path / "space").rglob("__pycache__")]
     assert (tmp_path / "space/requirements.txt").read_text().split() == REQUIREMENTS
     code = (tmp_path / "space/app.py").read_text()
