@@ -12,7 +12,7 @@ def test_each_label_is_a_line_with_a_step_at_each_border():
     (axes,) = figure.axes
     values = {patch.get_label(): patch.get_data().values.tolist() for patch in axes.patches}
     torch.testing.assert_close(torch.tensor(values["calm"]), torch.tensor([0.2, 0.7]))
-    assert axes.patches[0].get_data().edges == [0.0, 0.5, 1.0] and axes.get_xlim() == (0.0, 1.0)
+    assert list(axes.patches[0].get_data().edges) == [0.0, 0.5, 1.0] and axes.get_xlim() == (0.0, 1.0)
 
 
 def test_of_many_labels_the_most_probable_are_drawn():
