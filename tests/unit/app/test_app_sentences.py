@@ -1,5 +1,7 @@
 """Errors as sentences that people can use."""
 
+import os
+
 import pytest
 
 from modeling_audio_branch.app.sentences import need, sentence_of, short_name
@@ -8,6 +10,8 @@ from modeling_audio_branch.app.sentences import need, sentence_of, short_name
 def test_a_sentence_names_the_file_and_not_its_place_on_the_server():
     error = ValueError("The clip ('/tmp/gradio/12ab/a b.wav') can't be read.\nMore.")
     assert sentence_of(error, [None, "/tmp/gradio/12ab/a b.wav"]) == "The clip ('a b.wav') can't be read."
+    relative = sentence_of(ValueError(f"{os.getcwd()}/in/a.wav is gone; in/a.wav was given."), ["in/a.wav"])
+    assert relative == "a.wav is gone; a.wav was given."
     assert sentence_of(TypeError()) == "TypeError"
 
 

@@ -22,11 +22,12 @@ class Gate:
     """Holds up the batches until it is opened, and notes their sizes."""
 
     def __init__(self):
-        self.opened, self.sizes = threading.Event(), []
+        self.opened, self.sizes, self.seconds = threading.Event(), [], []
 
     def __call__(self, clips, seconds):
         self.opened.wait(60)
         self.sizes.append(clips)
+        self.seconds.append(seconds)
 
 
 @pytest.mark.parametrize("model_class", [AudioBranchModel, AudioBranchForAudioClassification])
@@ -52,6 +53,7 @@ def test_what_waits_is_put_together_up_to_the_limits(model):
     assert all(future.result(60) for future in futures)
     batcher.close()
     assert max(gate.sizes) <= 4 and sum(gate.sizes) == 9 and len(gate.sizes) <= 5
+    assert max(gate.seconds) <= 1.0
     assert batcher.waiting == 0
 
 
