@@ -23,6 +23,7 @@ CSS = """
 .gradio-container {width: 100%; max-width: 900px !important; margin: auto}
 .picture {padding-top: 2.6em; background: white; border-radius: 8px}
 .picture img {width: 100%; height: auto; cursor: pointer}
+.picture .icon-button-wrapper {display: none}
 .message {font-size: 1.05em; min-height: 1.6em}
 """
 

@@ -19,6 +19,7 @@ from .sentences import short_name
 
 MAX_SECONDS = 60  # of a clip; attention maps are drawn, which grow with the square
 DPI = 110
+NARROW = 6.0  # inches, up to which a title has room for few letters
 
 
 @dataclass
@@ -59,7 +60,9 @@ def view_segments(model: AudioBranchPreTrainedModel, file: str, folder: Path, wi
         ValueError, TypeError, OSError: One sentence if the clip can't be read, is too short or longer than 60 s.
     """
     _check_length(file, model.config.sample_rate)
-    figure = plot_segments(model, file, name=short_name(file), max_seconds=MAX_SECONDS + 1, width=width)
+    figure = plot_segments(
+        model, file, name=short_name(file, 28 if width > NARROW else 14), max_seconds=MAX_SECONDS + 1, width=width
+    )
     output = model.encode(file, show_progress=False)
     times = [tuple(pair) for pair in output.segment_times.tolist()]
     stem = Path(file).stem

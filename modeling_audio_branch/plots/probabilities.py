@@ -30,5 +30,5 @@ def plot_probabilities(
     for color, index in zip(colormaps["tab10"].colors, drawn, strict=False):
         axes.stairs(probabilities[:, index], edges, baseline=None, label=labels[index], color=color, linewidth=1.8)
     axes.set(xlabel="Seconds", ylabel="Probability", ylim=(-0.02, 1.02), xlim=(edges[0], edges[-1]))
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=10)
+    figure.legend(loc="outside upper left", ncols=3 if width > 6 else 2, frameon=False, fontsize=10)
     return figure
