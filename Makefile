@@ -5,7 +5,7 @@ TESTS ?= tests
 EXAMPLES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train-demo test test-ui web test-upstream fuzz docs lint bench
+.PHONY: help demo app web train-demo test test-ui screenshots test-upstream fuzz docs lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,17 @@ demo: .venv/.ready  ## Turn recordings into segment features, and compare two sp
 	$(BIN)/python examples/same_phrase.py
 	$(BIN)/python examples/find_phrase.py
 
+# What a Space has, and nothing else: Gradio needs an older Pillow than the tests.
+SPACE_REQUIREMENTS := modeling_audio_branch/hub/space_requirements.txt
+.venv-app/.ready: $(SPACE_REQUIREMENTS)
+	@echo "Setting up .venv-app (about 6 GB, a few minutes)..."
+	$(PYTHON) -m venv .venv-app
+	.venv-app/bin/pip install --quiet --requirement $(SPACE_REQUIREMENTS)
+	@touch .venv-app/.ready
+
+app: .venv-app/.ready  ## Open a web page with the checkpoint: see clips, compare them, find phrases
+	.venv-app/bin/python -m modeling_audio_branch app
+
 train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the results (Debian or Ubuntu; some minutes)
 	$(BIN)/python -m recipes.emotion.demo
 
@@ -34,11 +45,15 @@ test: .venv/.ready  ## Run the tests
 fuzz: .venv/.ready  ## Try to break the readers of files; EXAMPLES=1000000 runs for hours
 	AUDIO_BRANCH_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
 
-test-ui: .venv/.ready  ## Run the tests of pages in Chromium (Debian or Ubuntu, as root where it must be installed)
+test-ui: .venv/.ready .venv-app/.ready  ## Run the tests of pages in Chromium (Debian or Ubuntu, as root where it must be installed)
 	@command -v chromium > /dev/null || echo "Installing Debian's chromium, which the tests of pages need..."
-	@command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq chromium > /dev/null)
+	@command -v chromium > /dev/null || (apt-get update -qq && apt-get install -y -qq chromium > /dev/null) || \
+		(echo "Chromium can't be installed by apt-get here; install it yourself, as the command chromium." && false)
 	$(BIN)/pip install --quiet --editable '.[ui]'
 	$(BIN)/python -m pytest -m ui --durations 10 tests/ui
+
+screenshots: .venv/.ready .venv-app/.ready  ## Take the pictures of docs/serving.md (after make test-ui, which installs what it needs)
+	PYTHONPATH=tests $(BIN)/python tests/ui/screenshots.py
 
 web: .venv/.ready  ## Build the page that compares two clips in the browser; writes outputs/web
 	$(BIN)/python -m app.web.build checkpoints/phrases outputs/web

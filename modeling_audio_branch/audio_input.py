@@ -183,12 +183,12 @@ def _read_file(clip, where):
     else:
         data = _bytes_of(clip, where)
         where = f"{where} ({len(data)} bytes)"
-        file = _MemoryFile(data)
+        file = MemoryFile(data)
     blocks, rates = zip(*read_blocks(file, where), strict=True)
     return torch.cat(blocks), rates[0]
 
 
-class _MemoryFile(io.BytesIO):
+class MemoryFile(io.BytesIO):
     """Bytes as libsndfile reads them: a seek to nowhere, which a damaged file asks for, is answered, not raised."""
 
     def __repr__(self):  # in soundfile's messages

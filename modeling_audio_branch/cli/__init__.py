@@ -2,7 +2,7 @@
 
 import typer
 
-from . import check_batching, convert, embed, export, find, index, info, plot, push
+from . import check_batching, convert, embed, export, find, gradio_app, index, info, plot, push, serve
 
 app = typer.Typer(
     help="Audio Branch: raw audio to a few segment embeddings.",
@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 for command in (
     *(convert.convert, push.push, plot.plot, info.info, index.index, find.find, embed.embed),
-    *(check_batching.check_batching, export.export),
+    *(check_batching.check_batching, export.export, serve.serve),
 ):
     app.command()(command)
+app.command("app")(gradio_app.gradio_app)

@@ -34,6 +34,8 @@ def push(
         bool, typer.Option("--multi-vector", help="For MultiVectorEncoder: a clip's segments are its vectors.")
     ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also onnx/model.onnx, and model_int8.onnx.")] = False,
+    endpoint: Annotated[bool, typer.Option("--endpoint", help="Also handler.py, for Inference Endpoints.")] = False,
+    space: Annotated[Path | None, typer.Option(help="Also write the folder of a Space with the model's page.")] = None,
 ) -> None:
     """Publish a checkpoint on the Hugging Face Hub, and load it back in a clean process."""
     transformers.utils.logging.set_verbosity_error()
@@ -52,6 +54,8 @@ def push(
             yes,
             multi_vector,
             onnx,
+            endpoint,
+            space,
         )
     except (UploadError, CardError) as error:
         typer.echo(f"Error: {error}", err=True)

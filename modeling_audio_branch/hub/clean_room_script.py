@@ -9,6 +9,7 @@ clean_room.py runs this source text in a fresh process. It takes a request as JS
 import contextlib
 import io
 import json
+import os
 import sys
 
 BLOCKED_MODULES = ("modeling_audio_branch", "configuration_audio_branch", "feature_extraction", "hub_upload")
@@ -44,7 +45,26 @@ def largest_difference(request: dict) -> float:
     embed = pipeline("audio-segment-embedding", model=source, device="cpu", **trust)
     embedded = embed(clips[0], sampling_rate=config.sample_rate)["segment_features"]
     pairs.append((torch.from_numpy(embedded), golden["segment_features"][0]))
+    if os.path.isfile(os.path.join(source, "handler.py")):  # of a folder; a repository on the Hub holds the same
+        answered = endpoint_features(source, clips[0], config.sample_rate)
+        pairs.append((torch.tensor(answered), golden["segment_features"][0]))
     return max(((got.float() - expected).abs().max() / expected.abs().max()).item() for got, expected in pairs)
+
+
+def endpoint_features(folder: str, samples, rate: int) -> list:
+    """What handler.py answers for samples (L,), sent as a float wav file, in the way of an Inference Endpoint."""
+    import importlib.util
+
+    import soundfile
+
+    spec = importlib.util.spec_from_file_location("handler", os.path.join(folder, "handler.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+    answer = module.EndpointHandler(folder)({"inputs": file.getvalue()})
+    json.dumps(answer)  # as the endpoint does
+    return answer["segment_features"]
 
 
 def main():

@@ -29,6 +29,7 @@ from .publish import changes, publish
 from .repository import add_onnx, assemble, license_text
 from .results import read_results
 from .snippet import usage_snippet, with_output
+from .space import check_space, write_space
 from .target import Target, check_names, check_target, visibility
 from .text import check_readable
 from .writing import new_folder, temporary_folder
@@ -50,6 +51,8 @@ def push_checkpoint(
     yes: bool = False,
     multi_vector: bool = False,
     onnx: bool = False,
+    endpoint: bool = False,
+    space: Path | None = None,
 ) -> None:
     """What `audio-branch push` does; `modeling_audio_branch.cli.push` describes the arguments.
 
@@ -60,6 +63,8 @@ def push_checkpoint(
     _check_options(repo_id, license, language or [], revision, tag, pr)
     if dry_run is not None:
         _check_new_folder(dry_run, checkpoint)
+    if space is not None:
+        check_space(space, [checkpoint, *([dry_run] if dry_run else [])])
     left_out = check_checkpoint(checkpoint)
     statements = _read_statements(checkpoint, metrics, license, language or [], tag, yes)
     api = HfApi()
@@ -67,9 +72,12 @@ def push_checkpoint(
     with _disk_errors_in_a_sentence(), temporary_folder("hub_upload") as temporary:
         folder = temporary / "repository"
         with writing(temporary, TEMPORARY_REMEDY):
-            expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector, onnx)
+            expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector, onnx, endpoint)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
+        if space is not None:
+            write_space(folder, space, repo_id, statements.license.name)
+            console.print(f"{space}: a Space, to be tried by python app.py.", markup=False)
         if dry_run is not None:
             _write_dry_run(folder, dry_run, target)
             return
@@ -134,7 +142,13 @@ def _read_statements(
 
 
 def _load_and_assemble(
-    checkpoint: Path, folder: Path, repo_id: str, statements: Statements, multi_vector: bool, onnx: bool
+    checkpoint: Path,
+    folder: Path,
+    repo_id: str,
+    statements: Statements,
+    multi_vector: bool,
+    onnx: bool,
+    endpoint: bool,
 ) -> Expectation:
     with console.status("Loading the checkpoint"):
         model, extractor = load_checkpoint(checkpoint)
@@ -143,7 +157,7 @@ def _load_and_assemble(
     if multi_vector:
         model.config.embedding_output = "segment_features"
     with console.status("Assembling the repository, and loading it in a fresh process"):
-        expected = assemble(checkpoint, model, extractor, folder, repo_id, statements)
+        expected = assemble(checkpoint, model, extractor, folder, repo_id, statements, endpoint)
     if onnx:
         with console.status("Exporting to ONNX"):
             add_onnx(model, folder, repo_id)

@@ -23,6 +23,7 @@ from .snippet import usage_snippet, with_output
 from .writing import temporary_folder
 
 REQUIREMENTS = ["torch>=2.9,<2.15", "torchaudio>=2.9", "transformers>=5.23,<6", "safetensors", "soundfile>=0.13"]
+HANDLER = Path(__file__).with_name("handler.py")
 ONNX_FILES = ("model.onnx", "model_int8.onnx", "preprocess.json")
 UPLOAD_ALLOWLIST = re.compile(
     "|".join(
@@ -31,11 +32,20 @@ UPLOAD_ALLOWLIST = re.compile(
 )
 ALLOWED = [
     *("safetensors weights", "the configurations", "the model's code", "the card", "results.json", "the licences"),
-    *("requirements.txt", "the search settings", "the rotation", "the files of sentence-transformers", "onnx/"),
+    *(
+        "requirements.txt",
+        "the search settings",
+        "the rotation",
+        "handler.py",
+        "the files of sentence-transformers",
+        "onnx/",
+    ),
 ]
 
 
-def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, statements: Statements) -> Expectation:
+def assemble(
+    checkpoint: Path, model, extractor, folder: Path, repo_id: str, statements: Statements, endpoint: bool = False
+) -> Expectation:
     """Writes the repository to an empty folder and verifies it in a clean process.
 
     Args:
@@ -45,6 +55,7 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
         folder: Where to write.
         repo_id: USER/NAME on the Hub, for the card.
         statements: What the publisher and the checkpoint folder state.
+        endpoint: Also write handler.py, for Inference Endpoints.
 
     Returns:
         What the published repository must give, too.
@@ -65,6 +76,8 @@ def assemble(checkpoint: Path, model, extractor, folder: Path, repo_id: str, sta
     (folder / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n", encoding="utf-8")
     write_licenses(folder, statements.license, license_text())
     copy_corpus_settings(checkpoint, folder, model)
+    if endpoint:
+        shutil.copyfile(HANDLER, folder / HANDLER.name)
     if statements.results_file is not None:
         shutil.copyfile(statements.results_file, folder / "results.json")
     expected.printed = clean_room.verify_in_clean_process(str(folder), None, expected)

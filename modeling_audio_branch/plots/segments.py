@@ -30,6 +30,7 @@ def plot_segments(
     sampling_rate: int | None = None,
     name: str | None = None,
     max_seconds: float = MAX_SECONDS,
+    width: float = 9.0,
 ) -> Figure:
     """Waveform, log-mel frames and pooling weights of one clip, with the borders of its segments.
 
@@ -42,6 +43,7 @@ def plot_segments(
         sampling_rate: Rate in Hz of a clip that does not carry its own.
         name: Name in the title; by default that of the file.
         max_seconds: A longer clip is cut at this length, or at the longest that the encoder takes; the title says so.
+        width: Of the figure in inches; 4.5 suits the screen of a phone.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: One sentence if the clip cannot be read or has no log-mel frame.
@@ -65,7 +67,7 @@ def plot_segments(
         heights["log_mel"] = 1.6
     if output.pooling_attentions is not None:
         heights["weights"] = 1.1
-    figure = Figure(figsize=(9, 1.9 * len(heights)), layout="constrained")
+    figure = Figure(figsize=(width, 1.9 * len(heights)), layout="constrained")
     panels = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=list(heights.values()))[:, 0]
     axes = dict(zip(heights, panels, strict=True))
     _draw_waveform(axes["waveform"], samples, config.sample_rate)

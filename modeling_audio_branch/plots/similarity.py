@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..audio_input import load_audio
 from ..modeling_audio_branch import AudioBranchModel
 from .segments import clip_name
-from .style import BLUE, COLORMAP, INK, hide_frame, styled
+from .style import BLUE, COLORMAP, INK, ORANGE, hide_frame, styled
 
 
 def segment_similarity(
@@ -24,6 +24,27 @@ def segment_similarity(
     return features[0] @ features[1:].mT
 
 
+def segment_alignment(similarity: torch.Tensor) -> torch.Tensor:
+    """The way (n, 2) through a matrix (S, S) of cosine similarities, as rows and columns, that costs least.
+
+    It leads from the first segments to the last ones by steps of at most one segment in each clip. A place costs 1 less
+    its similarity, and twice as much after a step in both clips, so that no detour is cheaper by being longer.
+    """
+    cost = 1 - similarity.double()
+    rows, columns = cost.shape
+    total, back = torch.full((rows, columns), torch.inf, dtype=torch.float64), {}
+    for i in range(rows):
+        for j in range(columns):
+            ways = [(i - 1, j - 1, 2), (i - 1, j, 1), (i, j - 1, 1)]
+            ways = [(total[a, b] + weight * cost[i, j], (a, b)) for a, b, weight in ways if a >= 0 and b >= 0]
+            total[i, j], back[i, j] = min(ways, key=lambda way: way[0]) if ways else (cost[i, j], None)
+    path, place = [], (rows - 1, columns - 1)
+    while place is not None:
+        path.append(place)
+        place = back[place]
+    return torch.tensor(path[::-1])
+
+
 @styled
 def plot_segment_similarity(
     model: AudioBranchModel,
@@ -31,6 +52,7 @@ def plot_segment_similarity(
     others: Sequence[Any],
     sampling_rate: int | None = None,
     names: Sequence[str] | None = None,
+    align: bool = False,
 ) -> Figure:
     """A matrix of cosine similarities for each pair, with the waveforms of both clips along its sides.
 
@@ -40,6 +62,7 @@ def plot_segment_similarity(
         others: The clips whose segments are the columns, one matrix each.
         sampling_rate: Rate in Hz of clips that do not carry their own.
         names: Name of `audio` and of each other clip; by default those of the files.
+        align: Draw the best alignment as a line, and give its mean in the title.
 
     Raises:
         ValueError, TypeError, FileNotFoundError: One sentence if a clip cannot be read.
@@ -63,6 +86,10 @@ def plot_segment_similarity(
         for axes in (corner, above, left):
             hide_frame(axes)
         title = f"{names[column + 1]}: {matrix.diagonal().mean():.2f} along the diagonal"
+        if align:
+            path = segment_alignment(matrix)
+            title += f"\n{matrix[tuple(path.T)].mean():.2f} along the best alignment"
+            square.plot(path[:, 1], path[:, 0], color=ORANGE, linewidth=16, alpha=0.3, solid_capstyle="round")
         above.set_title(title, loc="center", fontsize=11, weight="normal")
         left.set_ylabel(names[0], fontsize=10)
     return figure

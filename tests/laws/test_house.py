@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "modeling_audio_branch"
 SHIPPED = sorted(PACKAGE.glob("[a-z]*.py"))
 IGNORED = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split()}
+DOCUMENTED = ("tests/laws", "tests/integration", "tests/ui")  # their docstrings name the files that they test
 LONGEST_FUNCTION, LONGEST_FILE, LONGEST_EXAMPLE = 60, 400, 60  # lines
 
 # Names that the vocabulary replaced. Plain English words among them may be local variables, but name no definition.
@@ -225,9 +226,9 @@ def test_no_example_is_longer_than_60_lines():
 
 
 def test_every_file_of_the_package_has_a_test_file():
-    """A mirror in tests/unit; or a file of laws or of integration tests whose docstring names the source file."""
+    """A mirror in tests/unit; or a file of `DOCUMENTED` whose docstring names the source file."""
     mirrors = {path.relative_to(ROOT / "tests/unit").as_posix() for path in files_in(ROOT / "tests/unit")}
-    docs = [ast.get_docstring(parsed(path)) or "" for path in files_in(ROOT / "tests/laws", ROOT / "tests/integration")]
+    docs = [ast.get_docstring(parsed(path)) or "" for path in files_in(*map(ROOT.joinpath, DOCUMENTED))]
     untested = {}
     for path in PACKAGE.rglob("[a-z]*.py"):
         inside = path.relative_to(PACKAGE)

@@ -35,10 +35,22 @@ def save_tiny(folder):
 def test_all_commands_are_registered():
     done = run("--help")
     assert done.exit_code == 0
-    names = ("convert", "push", "plot", "info", "index", "find", "embed", "check-batching", "export")
+    names = ("convert", "push", "plot", "info", "index", "find", "embed", "check-batching", "export", "serve", "app")
     assert all(f" {name} " in done.stdout for name in names)
     assert sorted(command.callback.__name__ for command in app.registered_commands) == [
-        *("check_batching", "convert", "embed", "export", "find", "index", "info", "plot", "push")
+        *(
+            "check_batching",
+            "convert",
+            "embed",
+            "export",
+            "find",
+            "gradio_app",
+            "index",
+            "info",
+            "plot",
+            "push",
+            "serve",
+        )
     ]
 
 

@@ -11,7 +11,7 @@ from modeling_audio_branch.hub.errors import CardError, UploadError
 
 ARGUMENTS = (
     "folder --repo-id alice/tiny --private --tag v1 --metrics results.json --license mit --language en --yes "
-    "--multi-vector --onnx"
+    "--multi-vector --onnx --endpoint --space space"
 )
 
 
@@ -26,10 +26,8 @@ def calls(monkeypatch):
 def test_both_commands_pass_the_same_options_on(program, prefix, calls):
     done = CliRunner().invoke(program, [*prefix, *ARGUMENTS.split()])
     assert done.exit_code == 0, done.output
-    metrics = Path("results.json")
-    assert calls == [
-        (Path("folder"), "alice/tiny", True, None, "v1", False, None, metrics, "mit", ["en"], True, True, True)
-    ]
+    options = (Path("results.json"), "mit", ["en"], True, True, True, True, Path("space"))
+    assert calls == [(Path("folder"), "alice/tiny", True, None, "v1", False, None, *options)]
 
 
 @pytest.mark.parametrize("error", [UploadError, CardError])

@@ -16,7 +16,7 @@ from helpers.loopback_hub import Fault
 from helpers.models import make_model, tiny_config
 from helpers.publishing import RESULTS, save_checkpoint
 from modeling_audio_branch import AudioBranchModel
-from modeling_audio_branch.hub import clean_room, push
+from modeling_audio_branch.hub import clean_room, push, repository
 from modeling_audio_branch.hub.errors import CardError, UploadError
 from modeling_audio_branch.hub.push import push_checkpoint
 
@@ -196,3 +196,20 @@ def test_output_that_cannot_be_written_is_one_sentence(checkpoint, tmp_path, no_
         push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "out")
     with suppress(OSError):
         file.close()
+
+
+def test_an_endpoint_and_a_space_are_written_and_the_endpoint_is_verified(checkpoint, tmp_path, monkeypatch):
+    repository_folder, space = tmp_path / "repository", tmp_path / "space"
+    push_checkpoint(checkpoint, "alice/tiny", dry_run=repository_folder, endpoint=True, space=space)
+    assert (repository_folder / "handler.py").read_bytes() == repository.HANDLER.read_bytes()
+    assert (space / "checkpoint/handler.py").is_file() and (space / "app.py").is_file()
+
+    wrong = tmp_path / "handler.py"
+    code = repository.HANDLER.read_text()
+    assert "output[name].tolist()" in code
+    wrong.write_text(code.replace("output[name].tolist()", "(2 * output[name]).tolist()"))
+    monkeypatch.setattr(repository, "HANDLER", wrong)
+    with pytest.raises(UploadError, match="output differs"):
+        push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "another", endpoint=True)
+    with pytest.raises(UploadError, match="--space .* exists already"):
+        push_checkpoint(checkpoint, "alice/tiny", dry_run=tmp_path / "another", space=space)
