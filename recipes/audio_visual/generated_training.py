@@ -19,7 +19,8 @@ from recipes.debian_audio import PACKAGES, install
 
 TRAINING_SPEECH, TEST_SPEECH = "fillets-ng-data-cs", "asterisk-prompt-it-menardi-wav"  # Czech actors, an Italian woman
 TRAINING_CLIPS, TEST_CLIPS = 1600, 400
-STEPS = {"both": 240, "either": 80}
+STEPS = {"both": 400, "either": 50}
+LEARNING_RATE = 2e-3
 SIDES = ("both", "audio", "video")
 
 
@@ -33,14 +34,14 @@ def small_config(fusion: str, task: str = "both", **settings) -> AudioVisualConf
         d_model=32,
         num_heads=2,
         feature_dim=32,
-        n_mels=24,
+        n_mels=16,
         sample_rate=RATE,
-        n_fft=256,
-        hop_length=80,
-        win_length=200,
+        n_fft=512,
+        hop_length=160,
+        win_length=400,
         normalize="all_features",
         subsampling="dw_striding",
-        subsampling_factor=4,
+        subsampling_factor=2,
         subsampling_channels=16,
         position_embedding="none",
         conv_kernel_size=5,
@@ -126,7 +127,7 @@ class Job:
 def make_trainer(config: AudioVisualConfig, rows: list[dict], folder: Path, steps: int, seed: int, **arguments) -> Trainer:
     """Trainer of a new model with random weights from the seed."""
     set_seed(seed)
-    settings = {"save_strategy": "no", "logging_steps": 20, "disable_tqdm": True} | arguments
+    settings = {"learning_rate": LEARNING_RATE, "save_strategy": "no", "disable_tqdm": True} | arguments
     return Trainer(
         AudioVisualForClassification(config),
         TrainingArguments(
@@ -134,7 +135,6 @@ def make_trainer(config: AudioVisualConfig, rows: list[dict], folder: Path, step
             max_steps=steps,
             per_device_train_batch_size=32,
             per_device_eval_batch_size=50,
-            learning_rate=2e-3,
             weight_decay=0.01,
             warmup_steps=0.1,  # share of all steps
             lr_scheduler_type="cosine",

@@ -133,7 +133,7 @@ class LiquidFusion(nn.Module):
             ) from error
         width = config.fusion_dim
         self.gate = ModalityGate(width)
-        self.network = CfC(2 * width, width, backbone_units=2 * width)
+        self.network = CfC(2 * width, width, activation="gelu", backbone_units=2 * width)
 
     def forward(self, audio, video, present, segment_times):
         gates = self.gate(audio, video, present)  # (B, S, 2, D)

@@ -4,6 +4,7 @@ F frames, H x W pixels, L samples.
 """
 
 import io
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,33 @@ def read_video(source: Any, size: tuple[int, int] | None = None) -> VideoClip:
         ImportError: PyAV is missing.
         FileNotFoundError, ValueError: One sentence on a file that is missing, is no video, is damaged or is empty.
     """
+    with _opened(source) as (container, name):
+        clip = _decode(container, size, name)
+        if clip.frames is None and clip.samples is None:
+            raise ValueError(f"{name} has neither frames nor samples; give a video file with at least one of them.")
+        return clip
+
+
+def video_streams(source: Any) -> set[str]:
+    """Which of `video` and `audio` the file has, after decoding the beginning of each.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: As `read_video`.
+    """
+    with _opened(source) as (container, _):
+        streams = {"video": container.streams.video[:1], "audio": container.streams.audio[:1]}
+        found = {name for name, stream in streams.items() if stream and _has_frame(container, stream)}
+    return found
+
+
+def _has_frame(container, stream) -> bool:
+    container.seek(0)
+    return next(iter(container.decode(*stream)), None) is not None
+
+
+@contextmanager
+def _opened(source):
+    """The container of PyAV, and the name of the file for messages; errors of FFmpeg become ValueErrors."""
     try:
         import av
     except ImportError as error:
@@ -55,13 +83,10 @@ def read_video(source: Any, size: tuple[int, int] | None = None) -> VideoClip:
         raise FileNotFoundError(f"{name} does not exist; give the path of a video file.")
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
-            clip = _decode(container, size, name)
+            yield container, name
     except (av.error.FFmpegError, EOFError) as error:
-        reason = str(error.strerror if getattr(error, "strerror", None) else error)
+        reason = str(getattr(error, "strerror", None) or error)
         raise ValueError(f"{name} can't be decoded ({reason}); give a video file such as mp4, mkv or webm.") from error
-    if clip.frames is None and clip.samples is None:
-        raise ValueError(f"{name} has neither frames nor samples; give a video file with at least one of them.")
-    return clip
 
 
 def _decode(container, size, name) -> VideoClip:
