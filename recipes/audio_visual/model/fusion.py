@@ -133,11 +133,13 @@ class LiquidFusion(nn.Module):
             ) from error
         width = config.fusion_dim
         self.gate = ModalityGate(width)
+        self.mix = nn.Linear(2 * width, 2 * width)
         self.network = CfC(2 * width, width, activation="gelu", backbone_units=2 * width)
 
     def forward(self, audio, video, present, segment_times):
         gates = self.gate(audio, video, present)  # (B, S, 2, D)
-        inputs = (gates * torch.stack([audio, video], dim=2)).flatten(2)  # (B, S, 2 D)
+        sides = (2 * gates * torch.stack([audio, video], dim=2)).flatten(2)  # (B, S, 2 D)
+        inputs = nn.functional.gelu(self.mix(sides))
         middles = segment_times.mean(-1)  # (B, S)
         steps = middles.diff(dim=1, prepend=torch.zeros_like(middles[:, :1])).to(inputs.dtype)
         # ncps takes a step for each unit: its (B, S) fails in batches.

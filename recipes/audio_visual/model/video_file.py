@@ -113,8 +113,9 @@ def _decode(container, size, name) -> VideoClip:
         clip.samples, clip.sampling_rate = torch.from_numpy(np.concatenate(samples)), rate
     if frames:
         clip.frame_times, is_kept = _frame_times(starts, audio_start, container.streams.video[0], name)
-        if is_kept.any():
-            clip.frames, clip.frame_times = torch.stack(frames)[is_kept], clip.frame_times[is_kept]
+        kept = [frame for frame, each in zip(frames, is_kept.tolist(), strict=True) if each]
+        if kept:
+            clip.frames, clip.frame_times = torch.stack(kept), clip.frame_times[is_kept]
     return clip
 
 

@@ -13,7 +13,7 @@ from modeling_audio_branch.pooling import SegmentPooling
 
 from .segment_frames import frames_of_segments, sampled_frames, times_of_frames
 
-FRAMES_AT_ONCE = 32  # frames that the encoder sees in one call without gradients, to save memory
+FRAMES_AT_ONCE = 8  # frames that the encoder sees in one call without gradients, to save memory
 
 
 class VisualBranch(nn.Module):
