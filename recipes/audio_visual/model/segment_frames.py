@@ -49,8 +49,9 @@ def thin_frames(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the sampling of one video leaves of it, so that nothing else has to be kept in memory.
 
-    A frame that stays lasts until the next one that stays, inside the frames of its segment. Sampling again, with the same
-    number for each segment, then finds the same frames.
+    A frame that stays lasts until the next one that stays, inside the frames of its segment. Sampling again, with the
+    same number for each segment, then finds the same frames. The frames of a segment all stay where one of them stands
+    in for the frames of a segment that has none, as the last frame does where the audio is longer than the video.
 
     Args:
         frame_times: (F, 2) seconds.
@@ -62,14 +63,19 @@ def thin_frames(
     """
     valid = torch.ones(1, len(frame_times), dtype=torch.bool)
     bounds = frames_of_segments(frame_times[None], valid, segment_times[None])
-    kept, times = [], []
-    for first, stop in zip(*(each[0].tolist() for each in bounds), strict=True):
-        indices = sampled_frames(torch.tensor([[first]]), torch.tensor([[stop]]), count).flatten().unique().tolist()
-        if kept and indices[0] <= kept[-1]:  # a frame that a shorter segment before it has, too
-            indices = [index for index in indices if index > kept[-1]]
-        for place, index in enumerate(indices):
-            start = frame_times[first if place == 0 else index, 0]
-            end = frame_times[indices[place + 1], 0] if place + 1 < len(indices) else frame_times[stop - 1, 1]
-            kept.append(index)
-            times.append(torch.stack([start, end]))
-    return torch.tensor(kept), torch.stack(times)
+    bounds = [*zip(*(each[0].tolist() for each in bounds), strict=True)]
+    middles = frame_times.mean(-1).tolist()
+    stand_ins, kept = set(), {}
+    for (first, _), (start, end) in zip(bounds, segment_times.tolist(), strict=True):
+        if not start - SLACK <= middles[first] < end - SLACK:
+            stand_ins.add(first)
+    for first, stop in bounds:
+        if stop - first <= count or stand_ins.intersection(range(first, stop)):
+            kept |= {index: (frame_times[index, 0], frame_times[index, 1]) for index in range(first, stop)}
+            continue
+        indices = sampled_frames(torch.tensor(first), torch.tensor(stop), count).tolist()
+        starts = [frame_times[index, 0] for index in [first, *indices[1:]]]
+        ends = [*starts[1:], frame_times[stop - 1, 1]]
+        kept |= dict(zip(indices, zip(starts, ends, strict=True), strict=True))
+    indices = sorted(kept)
+    return torch.tensor(indices), torch.stack([torch.stack(kept[index]) for index in indices])
