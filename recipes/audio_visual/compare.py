@@ -81,7 +81,11 @@ def to_markdown(results: dict[str, dict[str, float]], seeds: int, seconds: float
     for fusion in FUSIONS:
         row = [values(fusion, column) for column in ("both", "timing", "fit")]
         lines.append(f"| both, `{fusion}` | {' | '.join(row)} |")
-    lines += ["", "| fusion | modality dropout | both sides | audio missing | video missing |", "| --- |" + " --- |" * 4]
+    lines += [
+        "",
+        "| fusion | modality dropout | both sides | audio missing | video missing |",
+        "| --- |" + " --- |" * 4,
+    ]
     for fusion in FUSIONS:
         for rate in (0.0, DROPOUT):
             choices = {"task": "either", "modality_dropout": rate}
@@ -105,7 +109,9 @@ def _run(job: Job, steps: int | None) -> dict[str, float]:
 def main(
     output: Annotated[Path, typer.Option(help="Folder of results.json and report.md.")] = Path("outputs/audio_visual"),
     seeds: Annotated[int, typer.Option(help="Trainings of each kind.")] = 5,
-    processes: Annotated[int, typer.Option(help="Trainings at a time, each on one core.")] = min(2, os.cpu_count() or 1),
+    processes: Annotated[int, typer.Option(help="Trainings at a time, each on one core.")] = min(
+        2, os.cpu_count() or 1
+    ),
     steps: Annotated[int, typer.Option(help="Of each training, for a try; 0: as many as the results need.")] = 0,
 ):
     """Train every fusion on the generated set, and write tables of their accuracies."""

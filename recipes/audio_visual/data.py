@@ -8,7 +8,7 @@ from recipes.audio_visual.model.video_file import video_streams
 from recipes.emotion.data import RAVDESS_EMOTIONS
 from recipes.emotion.recordings import DataError, Recording
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov")
 
 
 def load_ravdess_videos(folder: Path) -> list[Recording]:

@@ -32,7 +32,9 @@ VIDEO_SCALE = 8  # pixels of the video for one of the generated frames
 
 def main(
     fusion: Annotated[str, typer.Option(help="concat, gated, cross_attention or liquid.")] = "cross_attention",
-    output: Annotated[Path, typer.Option(help="Folder of the model and the videos.")] = Path("outputs/audio_visual_demo"),
+    output: Annotated[Path, typer.Option(help="Folder of the model and the videos.")] = Path(
+        "outputs/audio_visual_demo"
+    ),
     steps: Annotated[int, typer.Option(help="Optimizer steps, for a try; 0: as many as the results need.")] = 0,
 ):
     """Train a fusion on the generated set, save it, and write a video of each label."""

@@ -125,7 +125,9 @@ class Job:
         return "-".join(map(str, (self.task, self.fusion, self.side, self.modality_dropout, self.seed)))
 
 
-def make_trainer(config: AudioVisualConfig, rows: list[dict], folder: Path, steps: int, seed: int, **arguments) -> Trainer:
+def make_trainer(
+    config: AudioVisualConfig, rows: list[dict], folder: Path, steps: int, seed: int, **arguments
+) -> Trainer:
     """Trainer of a new model with random weights from the seed."""
     set_seed(seed)
     settings = {"learning_rate": LEARNING_RATE, "save_strategy": "no", "disable_tqdm": True} | arguments

@@ -1,7 +1,7 @@
 """Measures parameters and speed of each fusion, and the memory that a video of 10 s takes.
 
-    python -m recipes.audio_visual.measure            # both tables
-    python -m recipes.audio_visual.measure --memory   # the memory alone, as a process of its own
+python -m recipes.audio_visual.measure            # both tables
+python -m recipes.audio_visual.measure --memory   # the memory alone, as a process of its own
 """
 
 import resource
@@ -75,7 +75,11 @@ def peak_memory() -> tuple[float, float]:
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
-        command = [sys.executable, "-c", f"from recipes.audio_visual.measure import write_example; write_example({str(path)!r})"]
+        command = [
+            sys.executable,
+            "-c",
+            f"from recipes.audio_visual.measure import write_example; write_example({str(path)!r})",
+        ]
         subprocess.run(command, check=True)  # in a process of its own, whose memory is not counted
         torch.manual_seed(0)
         config = AudioVisualConfig(audio_config=AudioBranchConfig.lightweight(), video_config=ViTConfig())
@@ -99,12 +103,17 @@ def main(memory: Annotated[bool, typer.Option("--memory", help="Measure the memo
     """Print parameters and speed of each fusion, and the memory for a video of 10 s."""
     if memory:
         before, after = peak_memory()
-        print(f"{SECONDS} s of {WIDTH} x {HEIGHT} at {FRAME_RATE} frames a second: {after:.2f} GB at most, {before:.2f} GB before")
+        print(
+            f"{SECONDS} s of {WIDTH} x {HEIGHT} at {FRAME_RATE} frames a second: {after:.2f} GB at most, {before:.2f} GB before"
+        )
         return
     print("| fusion | parameters | inference, ms | training step, ms |\n| --- | --- | --- | --- |")
     for name, count, inference, training in fusion_rows():
         print(f"| `{name}` | {count:,} | {inference:.2f} | {training:.2f} |")
-    print(f"{BATCH} clips of 8 segments, width {AudioVisualConfig().fusion_dim}, {torch.get_num_threads()} threads", flush=True)
+    print(
+        f"{BATCH} clips of 8 segments, width {AudioVisualConfig().fusion_dim}, {torch.get_num_threads()} threads",
+        flush=True,
+    )
     subprocess.run([sys.executable, "-m", "recipes.audio_visual.measure", "--memory"], check=True)
 
 

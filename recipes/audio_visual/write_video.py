@@ -43,7 +43,9 @@ def write_video(
                 np.ascontiguousarray(samples, dtype=np.float32)[None], format="fltp", layout="mono"
             )
             block.sample_rate, block.time_base, block.pts = sampling_rate, Fraction(1, sampling_rate), 0
-            resampler = av.AudioResampler(audio.format, audio.layout, sampling_rate, frame_size=audio.frame_size or 1024)
+            resampler = av.AudioResampler(
+                audio.format, audio.layout, sampling_rate, frame_size=audio.frame_size or 1024
+            )
             for part in [*resampler.resample(block), *resampler.resample(None)]:
                 container.mux(audio.encode(part))
             container.mux(audio.encode())
