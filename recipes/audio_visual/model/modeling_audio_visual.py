@@ -133,6 +133,9 @@ class AudioVisualForClassification(PreTrainedModel):
 
     def save_pretrained(self, save_directory, *args, **kwargs):
         self.config.validate()
+        # Transformers would give the weights of a ViT their names of long ago, and only from_pretrained knows both:
+        # Trainer, which continues from such a checkpoint, would leave them at random.
+        kwargs.setdefault("save_original_format", False)
         with saving(save_directory):
             super().save_pretrained(save_directory, *args, **kwargs)
 
