@@ -12,10 +12,10 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov")
 
 
 def load_ravdess_videos(folder: Path) -> list[Recording]:
-    """RAVDESS speech with picture and sound: Actor_01/01-01-06-01-02-01-01.mp4, of Video_Speech_Actor_01.zip and others.
+    """RAVDESS speech with picture and sound: Actor_01/01-01-06-01-02-01-01.mp4 and so on.
 
-    The numbers are modality (01 is picture and sound), channel (01 is speech), emotion, intensity, statement, repetition
-    and actor. Songs (channel 02) and videos without sound (modality 02) are skipped.
+    The numbers are modality (01 is picture and sound), channel (01 is speech), emotion, intensity, statement,
+    repetition and actor. Songs (channel 02) and videos without sound (modality 02) are skipped.
 
     Raises:
         DataError: The folder of an actor is missing or contains no such video, or a file has another name.
@@ -25,7 +25,7 @@ def load_ravdess_videos(folder: Path) -> list[Recording]:
         actor_folder = Path(folder) / f"Actor_{actor:02d}"
         if not actor_folder.is_dir():
             raise DataError(
-                f"{actor_folder} is missing; RAVDESS has a folder for each of 24 actors: unpack all Video_Speech_Actor_*."
+                f"{actor_folder} is missing; RAVDESS has a folder for each of 24 actors: unpack every archive."
             )
         paths = sorted(path for path in actor_folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
         videos = [recording for path in paths if (recording := _ravdess_video(path, actor))]

@@ -55,7 +55,7 @@ def train_demo(fusion: str, output: Path, steps: int = 0) -> tuple[float, AudioV
     """Trains, and saves model and processor; the accuracy on the test clips, and the model."""
     training, test = generated_rows("both")
     with TemporaryDirectory() as folder:
-        config = small_config(fusion, modality_dropout=0.1)
+        config = small_config(fusion)
         trainer = make_trainer(config, training, Path(folder), steps or STEPS["both"], DEMO_SEED)
         trainer.train()
         predictions = predict(trainer, test)

@@ -2,15 +2,16 @@
 
 RAVDESS is not available everywhere. Here the speech is real, and the pictures are drawn: a mouth in front of a wall.
 
-- The mouth opens with the energy of the speech, or against it. At any moment, and over the whole clip, both openings are
-  distributed alike, since the energy is taken as its rank among the frames of the clip.
+- The mouth opens with the energy of the speech, or against it. At any moment, and over the whole clip, both openings
+  are distributed alike, since the energy is taken as its rank among the frames of the clip.
 - The wall is light or dark, and the speech is clear or muffled. All four combinations are equally frequent.
 
-The task `both` has four labels: whether the mouth moves with or against the speech, times whether a light wall goes with
-clear speech (and a dark one with muffled speech) or not. Neither side tells anything of either. The second half of the label
-can be read from the means of both sides; the first needs to know when the mouth was open.
+The task `both` has four labels: whether the mouth moves with or against the speech, times whether a light wall goes
+with clear speech (and a dark one with muffled speech) or not. Neither side tells anything of either. The second half of
+the label can be read from the means of both sides; the first needs to know when the mouth was open.
 
-The task `either` has two labels: clear speech and a light wall, or muffled speech and a dark wall. Each side tells it alone.
+The task `either` has two labels: clear speech and a light wall, or muffled speech and a dark wall. Each side tells it
+alone.
 
 F frames, H x W pixels, L samples.
 """
@@ -53,7 +54,7 @@ class GeneratedClip:
 
 
 def read_speech(paths: list[Path], most_seconds: float = 1200.0) -> np.ndarray:
-    """The speech of several files one behind the other, without silence at their ends, at RATE, each with a power of 1."""
+    """The speech of several files one behind the other, without silence at their ends, at RATE, with a power of 1."""
     pieces, length = [], 0
     for path in paths:
         samples = load_audio(path, RATE).numpy()

@@ -103,9 +103,7 @@ def main(memory: Annotated[bool, typer.Option("--memory", help="Measure the memo
     """Print parameters and speed of each fusion, and the memory for a video of 10 s."""
     if memory:
         before, after = peak_memory()
-        print(
-            f"{SECONDS} s of {WIDTH} x {HEIGHT} at {FRAME_RATE} frames a second: {after:.2f} GB at most, {before:.2f} GB before"
-        )
+        print(f"{SECONDS} s of {WIDTH} x {HEIGHT} at {FRAME_RATE} Hz: {after:.2f} GB at most, {before:.2f} GB before")
         return
     print("| fusion | parameters | inference, ms | training step, ms |\n| --- | --- | --- | --- |")
     for name, count, inference, training in fusion_rows():

@@ -29,15 +29,16 @@ class AudioVisualConfig(PreTrainedConfig):
 
     Args:
         audio_config: [`AudioBranchConfig`] of the audio side, or its dictionary. It sets the number of segments.
-        video_config: Configuration (or its dictionary) of an image encoder of Transformers (ViT, DINOv2, SigLIP's vision
-            model), which sees one frame at a time, or of a video encoder (VideoMAE, TimeSformer), which sees all sampled
-            frames of a segment together.
+        video_config: Configuration (or its dictionary) of an image encoder of Transformers (ViT, DINOv2, SigLIP's
+            vision model), which sees one frame at a time, or of a video encoder (VideoMAE, TimeSformer), which sees all
+            sampled frames of a segment together.
         fusion: `concat` (the means of both sides), `gated` (in each segment, one side against the other),
             `cross_attention` (each side looks at the segments of the other) or `liquid` (a closed-form continuous-time
             network over the segments, with their time steps; needs the package ncps).
         fusion_dim: Width of the fusion; both sides are projected to it.
         num_heads: Heads of `cross_attention`; must divide `fusion_dim`.
-        frames_per_segment: Frames of each segment that an image encoder sees. With a video encoder, its own `num_frames`.
+        frames_per_segment: Frames of each segment that an image encoder sees. With a video encoder, its own
+            `num_frames`.
         video_pooling: How the frames of a segment become one vector: `attention`, `max`, `avg` or `learnable`.
         dropout: Dropout probability in the fusion and before the classifier, in [0, 1).
         modality_dropout: In training, the probability that a clip with both sides loses one of them, in [0, 1].
@@ -74,8 +75,8 @@ class AudioVisualConfig(PreTrainedConfig):
         elif isinstance(self.video_config, dict):
             if self.video_config.get("model_type") not in CONFIG_MAPPING:
                 raise ValueError(
-                    f"video_config has the model_type {self.video_config.get('model_type')!r:.40}, which Transformers does "
-                    f"not know; give the configuration of an image or video encoder such as vit or videomae."
+                    f"video_config has the model_type {self.video_config.get('model_type')!r:.40}, which Transformers "
+                    f"does not know; give the configuration of an image or video encoder such as vit or videomae."
                 )
             self.video_config = AutoConfig.for_model(**self.video_config)
         if self.sees_videos:

@@ -1,9 +1,9 @@
 """Four ways to make one vector of the segments of two sides.
 
-B clips, S segments, D width of the fusion, H heads. Each fusion takes audio and video (B, S, D), with a learned vector in
-place of a side that is missing, `present` (B, 2), true for the sides that a clip has, and the `segment_times` (B, S, 2) in
-seconds. It gives the fused vector (B, D) and the weights (B, 2, S) of both sides in each segment: they are not negative,
-sum to 1 over sides and segments, and are 0 for a missing side.
+B clips, S segments, D width of the fusion, H heads. Each fusion takes audio and video (B, S, D), with a learned vector
+in place of a side that is missing, `present` (B, 2), true for the sides that a clip has, and the `segment_times`
+(B, S, 2) in seconds. It gives the fused vector (B, D) and the weights (B, 2, S) of both sides in each segment: they are not
+negative, sum to 1 over sides and segments, and are 0 for a missing side.
 """
 
 import torch
@@ -49,7 +49,7 @@ def gate_weights(gates: torch.Tensor) -> torch.Tensor:
 
 
 class GatedFusion(nn.Module):
-    """A gated multimodal unit in each segment (Arevalo et al. 2017), a feed-forward layer, and the mean of the segments."""
+    """A gated multimodal unit in each segment (Arevalo et al. 2017), a linear layer, and the mean of the segments."""
 
     def __init__(self, config):
         super().__init__()

@@ -41,7 +41,7 @@ class AudioVisualOutput(ModelOutput):
     Args:
         loss: Cross-entropy, with labels.
         logits: (B, num_labels).
-        modality_weights: (B, 2, S), how much audio (0) and video (1) of each segment count in the fusion; they sum to 1.
+        modality_weights: (B, 2, S), how much audio (0) and video (1) of each segment count in the fusion, as shares.
         segment_times: (B, S, 2) seconds, start and end of the segments: those of the audio, or, without audio, of the
             video.
         visual_segment_times: (B, S, 2) seconds, start and end of the frames that were pooled for each segment.
@@ -240,7 +240,7 @@ class AudioVisualForClassification(PreTrainedModel):
         )
 
     def _hear(self, input_features, attention_mask, spans):
-        """Audio segments (B, S, feature_dim), which clips have audio (B,), and the segment times; None without audio."""
+        """Audio segments (B, S, feature_dim), which clips have audio (B,), and the segment times; None without any."""
         if input_features is None:
             return None, None, None
         if spans is not None:  # a clip without audio has no part of it
@@ -284,18 +284,18 @@ def _check_inputs(input_features, pixel_values, frame_times, spans):
     if pixel_values is not None:
         if pixel_values.ndim != 5:
             raise ValueError(
-                f"pixel_values has the shape {tuple(pixel_values.shape)}; give (clips, frames, channels, height, width)."
+                f"pixel_values has the shape {tuple(pixel_values.shape)}; give (clips, frames, 3, height, width)."
             )
         if frame_times is None or frame_times.shape != (*pixel_values.shape[:2], 2):
             given = None if frame_times is None else tuple(frame_times.shape)
             raise ValueError(
-                f"frame_times has the shape {given}; give {(*pixel_values.shape[:2], 2)}, start and end of each frame in "
-                f"seconds."
+                f"frame_times has the shape {given}; give {(*pixel_values.shape[:2], 2)}, start and end of each frame "
+                f"in seconds."
             )
         if len(pixel_values) != size:
             raise ValueError(
-                f"There are {size} clips of audio and {len(pixel_values)} of video; give the same, with a mask of zeros "
-                f"for a side that is missing."
+                f"There are {size} clips of audio and {len(pixel_values)} of video; give the same, with a mask of "
+                f"zeros for a side that is missing."
             )
     if spans is not None and spans.shape != (size, 2):
         raise ValueError(f"spans has the shape {tuple(spans.shape)}; give {(size, 2)}, start and end in seconds.")

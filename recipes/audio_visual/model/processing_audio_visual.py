@@ -32,8 +32,8 @@ from .video_file import VideoClip, read_video
 class AudioVisualProcessor(ProcessorMixin):
     """Decodes, resamples, scales and pads both sides of clips.
 
-    Of the frames of a segment, only those are kept that the model looks at (see `segment_frames`), so that the memory does
-    not grow with the length of the video. The samples are kept all.
+    Of the frames of a segment, only those are kept that the model looks at (see `segment_frames`), so that the memory
+    does not grow with the length of the video. The samples are kept all.
 
     Args:
         sampling_rate: Of the audio in Hz; audio of another rate is resampled.
@@ -106,8 +106,8 @@ class AudioVisualProcessor(ProcessorMixin):
         """
         Args:
             videos: A video file (path or bytes) or a list of them. A file may lack either stream.
-            frames: In place of `videos`: the frames of a clip, (F, H, W, 3) uint8, or a list with those of each clip, None
-                for a clip without a video. The first frame begins with the audio.
+            frames: In place of `videos`: the frames of a clip, (F, H, W, 3) uint8, or a list with those of each clip,
+                None for a clip without a video. The first frame begins with the audio.
             frame_rate: With `frames`: frames per second, one number or one for each clip.
             audio: With `frames` or alone: a clip in any form that Audio Branch takes, or a list with one of each clip,
                 None for a clip without audio.
@@ -115,8 +115,8 @@ class AudioVisualProcessor(ProcessorMixin):
             return_tensors: `pt` or `np`.
 
         Returns:
-            `input_features` (B, L) float32, raw audio, with `attention_mask` (B, L); `pixel_values` (B, F, 3, H, W) float32
-            with `frame_times` (B, F, 2) seconds and `video_mask` (B, F). A side that no clip has is left out.
+            `input_features` (B, L) float32, raw audio, with `attention_mask` (B, L); `pixel_values` (B, F, 3, H, W)
+            float32 with `frame_times` (B, F, 2) seconds and `video_mask` (B, F). A side that no clip has is left out.
 
         Raises:
             ValueError, TypeError, FileNotFoundError, ImportError: One sentence on what is wrong with which clip.
@@ -191,8 +191,8 @@ def _clips_of(frames, frame_rate, audio, sampling_rate) -> list[VideoClip]:
     rates = list(frame_rate) if isinstance(frame_rate, (list, tuple)) else [frame_rate] * count
     if not len(frames) == len(audio) == len(rates):
         raise ValueError(
-            f"There are {len(frames)} clips of frames, {len(audio)} of audio and {len(rates)} rates; give the same, with "
-            f"None for a side that is missing."
+            f"There are {len(frames)} clips of frames, {len(audio)} of audio and {len(rates)} rates; give the same, "
+            f"with None for a side that is missing."
         )
     clips = []
     for number, (pictures, rate, sound) in enumerate(zip(frames, rates, audio, strict=True)):
@@ -215,7 +215,7 @@ def _checked_frames(frames, number) -> torch.Tensor:
     frames = torch.as_tensor(frames if isinstance(frames, torch.Tensor) else np.asarray(frames))
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or not len(frames):
         raise ValueError(
-            f"The frames of clip {number} of the batch are {frames.dtype} of the shape {tuple(frames.shape)}; give uint8 of "
-            f"(frames, height, width, 3)."
+            f"The frames of clip {number} of the batch are {frames.dtype} of the shape {tuple(frames.shape)}; give uint8 "
+            f"of (frames, height, width, 3)."
         )
     return frames

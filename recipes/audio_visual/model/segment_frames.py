@@ -1,7 +1,7 @@
-"""Which frames of a video belong to a segment of the clip, and which of them are looked at. The rule has no chance in it.
+"""Which frames of a video belong to a segment of the clip, and which of them are looked at, never at random.
 
-B clips, F frames, S segments, K sampled frames of a segment. Frame f lasts from `frame_times[f, 0]` to `frame_times[f, 1]`,
-in seconds on the clock of the audio.
+B clips, F frames, S segments, K sampled frames of a segment. The times of a frame are its start and its end, in
+seconds on the clock of the audio.
 
 - A frame belongs to the segment that its middle lies in. The frames of a segment then start and end within half a frame
   of the segment. A segment without one, shorter than a frame, has the frame whose middle is next to its own.

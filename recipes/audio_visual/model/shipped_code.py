@@ -1,7 +1,8 @@
 """The source files that a checkpoint carries: those in this folder and the flat ones of the audio-branch package.
 
-Transformers' own saving copies siblings only, and would leave out the package. So the files are written here, flat, with
-imports of the package made imports of siblings. The code then loads where neither the recipe nor the package is installed.
+Transformers' own saving copies siblings only, and would leave out the package. So the files are written here, flat,
+with imports of the package made imports of siblings. The code then loads where neither the recipe nor the package is
+installed.
 """
 
 import inspect

@@ -1,6 +1,6 @@
-"""Video files to frames and samples, by PyAV. Times are seconds on the clock of the audio, or of the video without audio.
+"""Video files to frames and samples, by PyAV.
 
-F frames, H x W pixels, L samples.
+Times are seconds on the clock of the audio, or of the video where there is no audio. F frames, H x W pixels, L samples.
 """
 
 import io
@@ -35,8 +35,8 @@ class VideoClip:
 def read_video(source: Any, size: tuple[int, int] | None = None) -> VideoClip:
     """Decodes the first video stream and the first audio stream of a file, whichever of them it has.
 
-    Frames that the file times before the first sample of its audio are left out. A frame lasts until the next one; the last
-    one as long as the one before it.
+    Frames that the file times before the first sample of its audio are left out. A frame lasts until the next one; the
+    last one as long as the one before it.
 
     Args:
         source: A path, or the bytes of a file.
