@@ -2,8 +2,8 @@
 
 B clips, S segments, D width of the fusion, H heads. Each fusion takes audio and video (B, S, D), with a learned vector
 in place of a side that is missing, `present` (B, 2), true for the sides that a clip has, and the `segment_times`
-(B, S, 2) in seconds. It gives the fused vector (B, D) and the weights (B, 2, S) of both sides in each segment: they are not
-negative, sum to 1 over sides and segments, and are 0 for a missing side.
+(B, S, 2) in seconds. It gives the fused vector (B, D) and the weights (B, 2, S) of both sides in each segment: they are
+not negative, sum to 1 over sides and segments, and are 0 for a missing side.
 """
 
 import torch

@@ -215,7 +215,7 @@ def _checked_frames(frames, number) -> torch.Tensor:
     frames = torch.as_tensor(frames if isinstance(frames, torch.Tensor) else np.asarray(frames))
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or not len(frames):
         raise ValueError(
-            f"The frames of clip {number} of the batch are {frames.dtype} of the shape {tuple(frames.shape)}; give uint8 "
-            f"of (frames, height, width, 3)."
+            f"The frames of clip {number} of the batch are {frames.dtype} of the shape {tuple(frames.shape)}; give "
+            f"uint8 of (frames, height, width, 3)."
         )
     return frames
