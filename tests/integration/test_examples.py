@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import typer
@@ -243,3 +244,37 @@ def test_a_search_without_recordings_or_in_a_file_that_is_no_audio_ends_with_one
     (tmp_path / "a.wav").write_text("no audio")
     with pytest.raises(typer.Exit):
         find_phrase.main(PHRASES[0], [tmp_path / "a.wav"], top=1, output=tmp_path / "hit.png")
+
+
+@pytest.fixture
+def audio_visual_model(tmp_path):
+    """A folder with a random audio-visual model and a video with sound."""
+    from recipes.audio_visual.generated_training import small_config
+    from recipes.audio_visual.model import AudioVisualForClassification, AudioVisualProcessor
+    from recipes.audio_visual.write_video import write_video
+
+    config = small_config("cross_attention")
+    AudioVisualForClassification(config).save_pretrained(tmp_path / "model")
+    AudioVisualProcessor.from_model_config(config).save_pretrained(tmp_path / "model")
+    frames, samples = np.full((25, 16, 16, 3), 99, np.uint8), np.sin(np.arange(8000))
+    write_video(tmp_path / "clip.mp4", frames, 25, samples, 8000)
+    return tmp_path
+
+
+def test_a_video_is_classified_by_both_sides_and_by_each_and_the_weights_are_drawn(audio_visual_model, capsys):
+    folder = audio_visual_model
+    example = load_example("audio_visual_fusion")
+    example.main(folder / "clip.mp4", model=str(folder / "model"), output=folder / "weights.png")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["both sides", "audio alone", "video alone", "Picture"]
+    assert all("fitting (" in line for line in lines[:3]) and is_png(folder / "weights.png")
+
+
+def test_a_video_that_is_missing_ends_in_one_sentence(audio_visual_model, capsys):
+    folder = audio_visual_model
+    with pytest.raises(typer.Exit) as end:
+        load_example("audio_visual_fusion").main(
+            folder / "none.mp4", model=str(folder / "model"), output=folder / "weights.png"
+        )
+    assert end.value.exit_code == 1 and not (folder / "weights.png").exists()
+    assert "none.mp4 does not exist" in capsys.readouterr().err.splitlines()[-1]
