@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from pathlib import Path
 
 from ..debian_audio import PACKAGES, kajongg_phrases
@@ -9,16 +10,17 @@ from .audio import read_speech
 from .embedding import embed
 from .metrics import mean_segment_cosine, recall_at_k
 
-GCIN = "gcin-voice"  # 1,179 syllables of Mandarin by two people
+GCIN = "gcin-voice"  # syllables of Mandarin by two people
 GCIN_SYLLABLES = 300
 
 
 def gcin_syllables(root: Path = PACKAGES) -> list[list[Path]]:
-    """The files of 300 random syllables of Mandarin by two people, in the same order."""
+    """The files of 300 random syllables of Mandarin by two people, in the same order; no two differ by their tone alone."""
     files = {}
     for path in sorted((root / GCIN).rglob("*.ogg")):
         files.setdefault(path.parent.name, []).append(path)
-    pairs = [pair for _, pair in sorted(files.items()) if len(pair) == 2]
+    syllables = {re.sub(r"\d", "", name): pair for name, pair in sorted(files.items()) if len(pair) == 2}
+    pairs = [*syllables.values()]
     pairs = random.Random(0).sample(pairs, min(GCIN_SYLLABLES, len(pairs)))
     return [list(speaker) for speaker in zip(*pairs, strict=True)]
 

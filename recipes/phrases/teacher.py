@@ -27,17 +27,24 @@ from .clips import clip_path, is_written, load_clips
 SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
 LAYER, SEGMENTS = 5, 8
 RATE, HOP = 16000, 160  # Hz, samples of a log-mel frame; an encoder frame is two of them
-WINDOWS = (2, 4, 8)  # seconds: a clip gets the first that it leaves half a second of
+WINDOWS = (2, 4, 8, 16, 30)  # seconds: a clip gets the first that it leaves half a second of, or is cut
 BATCH_SECONDS = 1024  # of windows at a time on a GPU; a sixteenth of them on a CPU
 
 
 class WhisperTeacher:
-    """The first layers of a Whisper encoder on windows shorter than 30 s (its first positions)."""
+    """A Whisper encoder on windows shorter than 30 s (its first positions).
 
-    def __init__(self, folder: Path, device: torch.device):
+    Args:
+        folder: Of a WhisperModel in Transformers' format.
+        device: Where it computes.
+        layer: Whose output is taken; None is the last, after the final norm.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, layer: int | None = LAYER):
         self.encoder = WhisperModel.from_pretrained(folder).encoder.eval().to(device)
-        self.encoder.layers = self.encoder.layers[:LAYER]
-        self.encoder.layer_norm = torch.nn.Identity()  # the output of layer 5, not the last one's
+        if layer is not None:
+            self.encoder.layers = self.encoder.layers[:layer]
+            self.encoder.layer_norm = torch.nn.Identity()
         self.positions = self.encoder.embed_positions.weight.data
         filters = WhisperFeatureExtractor(feature_size=self.encoder.config.num_mel_bins).mel_filters
         self.filters = torch.tensor(filters.T, dtype=torch.float32, device=device)  # (mels, 201)
