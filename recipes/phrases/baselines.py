@@ -43,3 +43,18 @@ class FrozenWhisper:
             window = next(each for each in WINDOWS if len(clip) / SAMPLE_RATE + 0.5 <= each)
             features.append(self.teacher.segments([clip], window)[0])
         return SimpleNamespace(segment_features=(torch.stack(features) - self.mean) / self.deviation)
+
+
+def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
+    """Both baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+
+    Raises:
+        ValueError: The name has another form.
+    """
+    folder, _, layer = name.rpartition(":")
+    if not folder or not layer.lstrip("-").isdigit():
+        raise ValueError(f"--whisper {name} was given; give FOLDER:LAYER, such as whisper-base:5.")
+    layer = None if int(layer) < 0 else int(layer)
+    row = f"{Path(folder).name}, {'last layer' if layer is None else f'layer {layer}'}"
+    raw = FrozenWhisper(Path(folder), layer)
+    return {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).fit()}

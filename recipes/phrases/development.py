@@ -15,7 +15,7 @@ GCIN_SYLLABLES = 300
 
 
 def gcin_syllables(root: Path = PACKAGES) -> list[list[Path]]:
-    """The files of 300 random syllables of Mandarin by two people, in the same order; no two differ by their tone alone."""
+    """Files of 300 random syllables of Mandarin by two people, in the same order; no two differ by their tone alone."""
     files = {}
     for path in sorted((root / GCIN).rglob("*.ogg")):
         files.setdefault(path.parent.name, []).append(path)

@@ -84,7 +84,7 @@ def embed_set(teacher: WhisperTeacher, name: str) -> np.ndarray:
         chosen = np.flatnonzero((seconds + 0.5 <= window) & (seconds + 0.5 > shorter))
         chosen = chosen[np.argsort(seconds[chosen])]
         size = max(1, BATCH_SECONDS // scale // window)
-        for start in track(range(0, len(chosen), size), f"{name}, windows of {window} s"):
+        for start in track(range(0, len(chosen), size), f"{name}, windows of {window} s", transient=not len(chosen)):
             batch = chosen[start : start + size]
             spans = [(records[index].start, records[index].length) for index in batch]
             clips = [samples[first : first + length].astype(np.float32) / 2**15 for first, length in spans]

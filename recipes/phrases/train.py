@@ -78,6 +78,9 @@ def main(
     """Trains segment embeddings that find the same phrase said by another speaker."""
     data = PhrasePairs([clip for name in sets for clip in load_set(name, teacher)])
     set_seed(seed)
+    # cuDNN plans each convolution and attention anew for every new shape, and no two batches have the same.
+    torch.backends.cudnn.enabled = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
     config = make_config(num_segments=num_segments, pooling_type=pooling)
     if start:  # parameters of another pooling, which the checkpoint lacks, are initialized; transformers reports them
         model = AudioBranchModel.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
