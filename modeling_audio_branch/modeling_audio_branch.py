@@ -95,6 +95,9 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         remote_code = [*self.base_model.encoder.remote_code, *self.base_model.front_end.remote_code]
         if remote_code and push_to_hub:  # the upload would end before the code is written
             raise ValueError("push_to_hub=True leaves out the encoder's own code; use model.push_to_hub(repo_id).")
+        # Transformers would give some encoders' weights (AST's) older names, which `from_pretrained` alone can read:
+        # Trainer, which continues from such a folder, would silently leave them as they were.
+        kwargs.setdefault("save_original_format", False)
         with saving(save_directory):
             super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
             save_remote_code(remote_code, save_directory)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,10 +21,10 @@ class ClipRecord:
     length: int  # samples at 8 kHz
     text: str
     language: str
-    voice: str  # a person, or "espeak" and a variant of its voices
+    voice: str  # a person, another synthesizer, or "espeak" and a variant of its voices
 
     @property
-    def is_synthesized(self) -> bool:
+    def is_espeak(self) -> bool:
         return self.voice.startswith("espeak")
 
 
@@ -47,15 +48,20 @@ class ClipWriter:
         Raises:
             DiskError: The disk is full, or can't be written; neither file is changed by half.
         """
-        with replaced_file(DATA / "phrases" / f"{name}.npy") as file:
+        with replaced_file(clip_path(name, ".npy")) as file:
             np.save(file, np.concatenate(self._samples))
-        with replaced_file(DATA / "phrases" / f"{name}.json") as file:
+        with replaced_file(clip_path(name, ".json")) as file:
             file.write_text(json.dumps([asdict(record) for record in self.records]))
+
+
+def clip_path(name: str, ending: str) -> Path:
+    """A file of a set of clips."""
+    return DATA / "phrases" / f"{name}{ending}"
 
 
 def is_written(name: str) -> bool:
     """Whether data/phrases holds these clips; the records are written last."""
-    return (DATA / "phrases" / f"{name}.json").exists()
+    return clip_path(name, ".json").exists()
 
 
 def load_clips(name: str, command: str) -> tuple[list[ClipRecord], np.ndarray]:
@@ -65,7 +71,7 @@ def load_clips(name: str, command: str) -> tuple[list[ClipRecord], np.ndarray]:
         SystemExit: They are missing.
     """
     if not is_written(name):
-        raise SystemExit(f"{DATA / 'phrases' / name}.json is missing; run python -m recipes.phrases.{command} first.")
-    records = json.loads((DATA / "phrases" / f"{name}.json").read_text())
-    samples = np.load(DATA / "phrases" / f"{name}.npy", mmap_mode="r")
+        raise SystemExit(f"{clip_path(name, '.json')} is missing; run python -m recipes.phrases.{command} first.")
+    records = json.loads(clip_path(name, ".json").read_text())
+    samples = np.load(clip_path(name, ".npy"), mmap_mode="r")
     return [ClipRecord(**record) for record in records], samples

@@ -19,6 +19,7 @@ AUDIO_OUTPUT_SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: samples go to a callback, b
 RATE_PARAMETER, PITCH_PARAMETER = 1, 3  # espeak_PARAMETER
 END_OF_EVENTS, WORD_EVENT = 0, 1  # espeak_EVENT_TYPE
 UTF8 = 1  # espeakCHARS_UTF8
+IPA_WITH_TIES = 0x02 | 0x80 | 0x361 << 8  # phoneme modes: IPA, and U+0361 between the characters of one phoneme
 
 
 class Event(ctypes.Structure):
@@ -55,6 +56,7 @@ class Espeak:
         names = sorted(path.name for path in (data / "voices" / "!v").iterdir())
         self.variants = ["", *(f"+{name}" for name in names if not UNLIKE_SPEECH.search(name))]
         self.sampling_rate = self.library.espeak_Initialize(AUDIO_OUTPUT_SYNCHRONOUS, 0, str(data).encode(), 0)
+        self.library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         self._blocks, self._word_starts = [], []
         prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
         self._callback = prototype(self._receive)  # kept: the library calls it for as long as it lives
@@ -72,8 +74,7 @@ class Espeak:
         Raises:
             ValueError: espeak-ng has no such voice. (It would silently keep the previous one.)
         """
-        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {voice}; give a language code and one of its variants.")
+        self._set_voice(voice)
         self.library.espeak_SetParameter(RATE_PARAMETER, words_per_minute, 0)
         self.library.espeak_SetParameter(PITCH_PARAMETER, pitch, 0)
         self._blocks, self._word_starts = [], []
@@ -83,6 +84,22 @@ class Espeak:
         samples = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int16)
         samples = load_audio(samples, SAMPLE_RATE, sampling_rate=self.sampling_rate).numpy()
         return SynthesizedClip(samples, self._word_starts)
+
+    def phonemes(self, text: str, voice: str) -> str:
+        """A text's phonemes in IPA, with ties inside diphthongs and affricates.
+
+        Raises:
+            ValueError: espeak-ng has no such voice.
+        """
+        self._set_voice(voice)
+        rest, clauses = ctypes.c_char_p(text.encode()), []
+        while rest.value is not None:
+            clauses.append(self.library.espeak_TextToPhonemes(ctypes.byref(rest), UTF8, IPA_WITH_TIES).decode())
+        return " ".join(clauses)
+
+    def _set_voice(self, voice):
+        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice}; give a language code and one of its variants.")
 
     def _receive(self, samples, count, events):
         if samples and count:

@@ -9,12 +9,18 @@ bootstrap intervals over phrases. All methods get recordings trimmed by their en
 of 8 segments of MFCCs; dynamic time warping of MFCCs by their cosine distance, divided by the lengths. The last is the
 best of eight kinds on these test pairs themselves (with or without c0 and unit variances, Euclidean distance).
 
+Robustness: the same retrieval, with the clips of one speaker changed (see robustness.py).
+
+Frozen Whisper encoders, if given, are averaged over the same 8 segments: as they are, and standardised by training
+recordings. They heard many languages in their own training, Italian too.
+
 Number words: a recording of a number (0 to 19, 20, 30, ... 90) is compared with synthesized clips of each of the 28
 numbers of its language by 8 espeak-ng voices, by the mean of the 8 similarities. Eight recordings by seven people, in
 five languages.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,16 +32,21 @@ from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError
 from modeling_audio_branch.hub.writing import replaced_file
 
+from .baselines import whisper_baselines
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results
 from .results import PhraseResults, percent_to_json
 from .retrieval import evaluate_retrieval
+from .robustness import evaluate_robustness
 
 
-def evaluate(checkpoints: dict[str, str | Path], with_dtw: bool = True) -> PhraseResults:
-    """Measures checkpoints, given by the names that the results call them."""
+def evaluate(checkpoints: dict[str, str | Path], with_dtw: bool = True, whisper: Sequence[str] = ()) -> PhraseResults:
+    """Measures checkpoints, given by the names that the results call them, and frozen Whispers (FOLDER:LAYER)."""
     models = {name: AudioBranchModel.from_pretrained(path).eval() for name, path in checkpoints.items()}
-    return PhraseResults(evaluate_retrieval(models, with_dtw), evaluate_number_words(models, with_dtw))
+    robustness = evaluate_robustness(models)
+    for each in whisper:
+        models |= whisper_baselines(each)
+    return PhraseResults(evaluate_retrieval(models, with_dtw), evaluate_number_words(models, with_dtw), robustness)
 
 
 def write_results(results: PhraseResults, method: str, path: Path) -> None:
@@ -66,10 +77,11 @@ def write_results(results: PhraseResults, method: str, path: Path) -> None:
 def main(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of checkpoints; the metrics are the first's")],
     dtw: Annotated[bool, typer.Option(help="Also measure dynamic time warping")] = True,
+    whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
     output: Annotated[Path, typer.Option(help="File of the results")] = Path("outputs/phrases_results.json"),
 ) -> None:
     """Measures checkpoints on phrases and number words of speakers whom they never heard."""
-    results = evaluate({str(path): path for path in checkpoints}, dtw)
+    results = evaluate({str(path): path for path in checkpoints}, dtw, whisper)
     print_results(results)
     with exit_on_error(DiskError):
         write_results(results, str(checkpoints[0]), output)

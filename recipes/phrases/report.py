@@ -2,10 +2,11 @@
 
 import torch
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from .metrics import bootstrap_ci
-from .results import NumberWordsResult, Percent, PhraseResults, Recall, RetrievalResult
+from .results import NumberWordsResult, Percent, PhraseResults, Recall, RetrievalResult, RobustnessResult
 
 LANGUAGES = {"it": "Italian", "fr": "French", "es": "Spanish"}
 
@@ -52,8 +53,18 @@ def number_words_table(results: list[NumberWordsResult]) -> str:
     return "\n".join(lines)
 
 
+def robustness_table(results: list[RobustnessResult], method: str) -> str:
+    """Markdown: R@1 of a method, a row for each condition, a column for each language."""
+    lines = [f"| condition | {' | '.join(LANGUAGES.values())} |", "| --- |" + " --- |" * len(LANGUAGES)]
+    cells = {(each.condition, each.language): each.at_1 for each in results if each.method == method}
+    for condition in dict.fromkeys(condition for condition, _ in cells):
+        row = [format_percent(cells[condition, language]) for language in LANGUAGES]
+        lines.append(f"| {' | '.join([condition, *row])} |")
+    return "\n".join(lines)
+
+
 def print_results(results: PhraseResults) -> None:
-    """Both tables on the console."""
+    """All tables on the console."""
     table = Table(title="Same phrase, other speaker: R@1 / R@5 in percent (95 % interval of R@1)")
     for column in ("language", "method", "all phrases", "short phrases"):
         table.add_column(column)
@@ -69,3 +80,8 @@ def print_results(results: PhraseResults) -> None:
         table.add_row(speaker, *(f"{100 * sum(right) / len(right):.1f}" for right in of_speaker))
     table.add_row("all", *(format_percent(number_words_percent(words, method)) for method in methods), style="bold")
     console.print(table)
+    for method in dict.fromkeys(row.method for row in results.robustness):
+        console.print(
+            f"R@1 of {method} with changed clips of one speaker:",
+            Markdown(robustness_table(results.robustness, method)),
+        )

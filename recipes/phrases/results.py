@@ -44,15 +44,27 @@ class NumberWordsResult:
 
 
 @dataclass(frozen=True)
+class RobustnessResult:
+    """R@1 of a method in a language where one of the two speakers' clips are changed (see robustness.py)."""
+
+    language: str
+    condition: str
+    method: str
+    at_1: Percent
+
+
+@dataclass(frozen=True)
 class PhraseResults:
     retrieval: list[RetrievalResult]
     number_words: list[NumberWordsResult]
+    robustness: list[RobustnessResult]
 
     def to_json(self) -> dict:
-        """The keys `phrases` and `number_words` of results.json."""
+        """The keys `phrases`, `number_words` and `robustness` of results.json."""
         return {
             "phrases": [_retrieval_to_json(result) for result in self.retrieval],
             "number_words": [asdict(result) for result in self.number_words],
+            "robustness": [asdict(each) | {"at_1": percent_to_json(each.at_1)} for each in self.robustness],
         }
 
 
@@ -62,7 +74,8 @@ def read_results(path: Path) -> PhraseResults:
         RetrievalResult(row["language"], row["method"], _recall(row.get("all")), _recall(row.get("short")))
         for row in data["phrases"]
     ]
-    return PhraseResults(retrieval, [NumberWordsResult(**row) for row in data["number_words"]])
+    robustness = [RobustnessResult(**(row | {"at_1": Percent(**row["at_1"])})) for row in data.get("robustness", [])]
+    return PhraseResults(retrieval, [NumberWordsResult(**row) for row in data["number_words"]], robustness)
 
 
 def percent_to_json(percent: Percent) -> dict[str, float]:

@@ -8,7 +8,7 @@ import torch
 from .audio import SAMPLE_RATE
 from .dataset import PhrasePairs
 
-MAX_TEXTS = 192  # in a batch
+MAX_TEXTS = 384  # in a batch
 
 
 class LengthBucketBatchSampler(torch.utils.data.Sampler):

@@ -1,6 +1,5 @@
-"""Contrastive training of segment features with transformers' Trainer."""
+"""Contrastive training of segment features with transformers' Trainer, helped by a teacher."""
 
-import itertools
 import json
 import time
 
@@ -8,13 +7,13 @@ import torch
 from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback
 
-from ..debian_audio import kajongg_phrases
-from .audio import read_speech
-from .embedding import embed
-from .metrics import mean_segment_cosine, recall_at_k
+from .development import DevelopmentSets
 from .sampler import LengthBucketBatchSampler
 
 TEMPERATURE = 0.05
+TEACHER_TEMPERATURE = 0.1
+WIDTHS = (64, 128, 256, 512)  # first numbers of a segment that are trained to be used alone
+TAUGHT = 0.7  # of the training: the part in which the teacher's weight falls to 0
 
 
 def info_nce(segment_features: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:
@@ -33,6 +32,28 @@ def info_nce(segment_features: torch.Tensor, temperature: float = TEMPERATURE) -
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
+def matryoshka_info_nce(segment_features: torch.Tensor) -> torch.Tensor:
+    """The mean InfoNCE of the first 64, 128, ... numbers of each segment (Kusupati et al. 2022)."""
+    widths = [width for width in WIDTHS if width < segment_features.shape[-1]] + [segment_features.shape[-1]]
+    return torch.stack([info_nce(segment_features[..., :width]) for width in widths]).mean()
+
+
+def relation_loss(segment_features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """How unlike the teacher's the similarities of all segments of a batch are (relational distillation; Park et al.
+    2019): the cross entropy of the softmax of each segment's cosines to all others.
+
+    Args:
+        segment_features: (B, S, D).
+        teacher: (B, S, E).
+    """
+    logits = []
+    for features in (segment_features, teacher):
+        unit = F.normalize(features.float(), dim=-1).flatten(0, 1)  # (B S, D)
+        cosines = unit @ unit.T / TEACHER_TEMPERATURE
+        logits.append(cosines.fill_diagonal_(torch.finfo(cosines.dtype).min))
+    return F.cross_entropy(logits[0], logits[1].softmax(-1))
+
+
 class PhraseTrainer(Trainer):
     """Trainer with InfoNCE over batches of about `batch_seconds` of speech on either side of the pairs."""
 
@@ -43,39 +64,37 @@ class PhraseTrainer(Trainer):
     def get_train_dataloader(self):
         batches = LengthBucketBatchSampler(self.train_dataset, self.batch_seconds, self.args.seed)
         loader = torch.utils.data.DataLoader(
-            self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator, num_workers=1
+            self.train_dataset,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            persistent_workers=self.args.dataloader_num_workers > 0,
+            prefetch_factor=4 if self.args.dataloader_num_workers else None,
         )
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, model, inputs, return_outputs=False, **_):
+        teacher = inputs.pop("teacher", None)
         out = model(**inputs)
-        loss = info_nce(out.segment_features)
+        features = out.segment_features.squeeze(1).float()  # (2 N, 1, S, D) to (2 N, S, D)
+        loss = matryoshka_info_nce(features)
+        weight = 1.0 - self.state.global_step / (TAUGHT * self.state.max_steps)
+        if teacher is not None and weight > 0:
+            loss = loss + weight * relation_loss(features, teacher)
         return (loss, out) if return_outputs else loss
 
 
 class DevRetrievalCallback(TrainerCallback):
-    """Measures recall on Kajongg's phrases every `every` steps, and stops the training after `minutes`."""
+    """Measures recall on the development sets every `every` steps, and stops the training after `minutes`."""
 
     def __init__(self, minutes: float, every: int):
         self.stop_time, self.every = time.time() + 60 * minutes, every
-        self.languages = [
-            [[read_speech(path) for path in speaker] for speaker in speakers] for speakers in kajongg_phrases().values()
-        ]
+        self.sets = DevelopmentSets() if every else None
 
     def on_step_end(self, args, state, control, model=None, **_):
-        if state.global_step % self.every == 0:
-            state.log_history.append({"step": state.global_step, "development": self.measure(model)})
+        if self.every and state.global_step % self.every == 0:
+            state.log_history.append({"step": state.global_step, "development": self.sets.measure(model)})
             print(json.dumps(state.log_history[-1]), flush=True)
         if time.time() > self.stop_time:
             control.should_save = control.should_training_stop = True
         return control
-
-    def measure(self, model) -> dict[str, float]:
-        """R@1 and R@5 in percent over all pairs of speakers of a language."""
-        was_training = model.training
-        model.eval()
-        embedded = [[embed(model, clips) for clips in speakers] for speakers in self.languages]
-        model.train(was_training)
-        scores = [mean_segment_cosine(*pair) for each in embedded for pair in itertools.combinations(each, 2)]
-        recall = {k: torch.cat([recall_at_k(each, k) for each in scores]).mean().item() for k in (1, 5)}
-        return {f"R@{k}": round(100 * value, 1) for k, value in recall.items()}

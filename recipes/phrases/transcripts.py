@@ -1,4 +1,4 @@
-"""The training packages: recordings with their texts, and words of the dialogues to synthesize."""
+"""The training packages: recordings with their texts, speech without, and words of the dialogues to synthesize."""
 
 import random
 import re
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRAINING_PACKAGES = ["fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl", "tuxpaint-stamps-default"]
+UNLABELLED_PACKAGES = ["klettres-data", "ktuberling-data"]  # letters, syllables and words; GPL-2 or newer
 DIALOGUE_LANGUAGES = ("cs", "nl")  # in which Fish Fillets is spoken
 STAMP_LANGUAGES = ("ro", "ru", "fr", "es", "bg")  # of Tux Paint, whose texts were found to match the recordings
 WORD_LANGUAGES = ("cs", "de", "en", "es", "fr", "nl", "pl", "ru", "sl", "sv")
@@ -27,6 +28,24 @@ def transcripts(root: Path) -> list[Transcript]:
     return sorted([*_dialogues(root), *_stamps(root)])
 
 
+def unlabelled(root: Path) -> list[Transcript]:
+    """Speech without a text, each file called by its path, but for Italian, which stays unseen.
+
+    Letters and syllables of KLettres and words of KTuberling, and the stamps of Tux Paint whose texts were found not to
+    match.
+    """
+    files = [path for package in UNLABELLED_PACKAGES for path in (root / package).rglob("*")]
+    found = [(path, _language_of(path)) for path in files if path.suffix in (".ogg", ".wav", ".opus")]
+    stamps = [(path, path.name.split("_desc_")[1].split(".")[0]) for path in _stamp_files(root)]
+    found += [(path, language) for path, language in stamps if language not in STAMP_LANGUAGES]
+    clips = []
+    for path, language in found:
+        if language not in ("", "it"):
+            name = path.relative_to(root).as_posix()
+            clips.append(Transcript(path, name, language, f"{language}-{name.split('-')[0]}"))
+    return sorted(clips)
+
+
 def word_texts(root: Path, number: int, generator: random.Random) -> list[tuple[str, str]]:
     """(text, language) of `number` texts for each language: 60 % words, 40 % pairs of neighbouring words."""
     chosen = []
@@ -43,6 +62,16 @@ def word_texts(root: Path, number: int, generator: random.Random) -> list[tuple[
             sample = generator.sample(sorted(texts), min(len(texts), round(share * number)))
             chosen += [(text, language) for text in sample]
     return chosen
+
+
+def _language_of(path: Path) -> str:
+    """The folder's name of a language in klettres/LANGUAGE/ or ktuberling/sounds/LANGUAGE/; "" for other files."""
+    match = re.search(r"/(?:klettres|ktuberling/sounds)/([^/]+)/", path.as_posix())
+    return match[1].split("_")[0].split("@")[0] if match else ""
+
+
+def _stamp_files(root: Path) -> Iterator[Path]:
+    return (root / "tuxpaint-stamps-default").rglob("*_desc_*.ogg")
 
 
 def _scripts(root: Path, language: str) -> Iterator[Path]:
@@ -65,7 +94,7 @@ def _dialogues(root: Path) -> Iterator[Transcript]:
 
 def _stamps(root: Path) -> Iterator[Transcript]:
     """Tux Paint: `cat_desc_fr.ogg` says the text of the line `fr.utf8=` in `cat.txt`."""
-    for path in (root / "tuxpaint-stamps-default").rglob("*_desc_*.ogg"):
+    for path in _stamp_files(root):
         stamp, language = path.stem.split("_desc_")
         texts = path.with_name(f"{stamp}.txt")
         if language not in STAMP_LANGUAGES or not texts.is_file():

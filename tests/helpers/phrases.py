@@ -4,6 +4,7 @@ import numpy as np
 
 from recipes.phrases.audio import SAMPLE_RATE
 from recipes.phrases.clips import ClipRecord
+from recipes.phrases.dataset import TrainingClip
 from recipes.phrases.espeak import SynthesizedClip
 
 
@@ -15,6 +16,12 @@ def make_source(lengths, languages="ab"):
             records.append(ClipRecord(start, length, text, languages[text % len(languages)], voice))
             start += length
     return records, np.random.default_rng(0).integers(-20000, 20000, start).astype(np.int16)
+
+
+def make_clips(lengths):
+    """Training clips of `make_source`."""
+    records, samples = make_source(lengths)
+    return [TrainingClip(record, samples) for record in records]
 
 
 class FakeEspeak:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from helpers.assertions import assert_same_clips
@@ -144,3 +145,13 @@ def test_a_training_step_moves_all_that_trains_and_nothing_frozen(name, frozen):
     moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
     assert any(".encoder." in key for key in moved) != frozen
     assert any(".pooling." in key for key in moved) and any("classifier" in key for key in moved)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_weights_are_saved_under_the_names_that_a_trainer_continues_from(name, tmp_path):
+    model = make(name)
+    model.save_pretrained(tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert saved.keys() == model.state_dict().keys()
+    for key, value in saved.items():
+        assert torch.equal(value, model.state_dict()[key]), key

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.phrases.audio import SAMPLE_RATE
-from recipes.phrases.augment import add_random_noise, augment, change_speed, insert_pause
+from recipes.phrases.augment import add_random_noise, augment, change_speed, insert_pause, surround
 
 
 @given(st.integers(0, 10**6), st.integers(2400, 40000))
@@ -25,8 +25,22 @@ def test_augmented_clips_are_finite_and_keep_their_samples(seed, length):
     generator = np.random.default_rng(seed)
     clip = np.zeros(length, np.float32)
     clip[length // 2] = 1.0
-    augmented = augment(clip, generator)
+    augmented, first, last = augment(clip, generator)
     assert augmented.dtype == np.float32 and np.isfinite(augmented).all() and np.abs(augmented).max() > 0
+    assert (first, last) == (0, len(augmented))
+
+
+@given(st.integers(0, 10**6), st.integers(2400, 20000), st.integers(2400, 20000))
+def test_a_surrounded_clip_is_whole_where_its_span_says(seed, length, other):
+    generator = np.random.default_rng(seed)
+    clip = np.linspace(0.5, 1.0, length, dtype=np.float32)
+    around = (np.full(other, 0.1, np.float32), np.full(other, 0.2, np.float32))
+    samples, first, last = surround(clip, around, generator)
+    assert np.array_equal(samples[first:last], clip)
+    before, after = samples[:first], samples[last:]
+    assert len(before) and len(after) and not before[-1] and not after[0]  # a pause on either side
+    assert before.max() < 0.5 and after.max() < 0.5  # pieces of the others, not of the clip
+    assert len(before) + len(after) <= 2 * (1.5 + 0.4) * SAMPLE_RATE
 
 
 @pytest.mark.parametrize("seed", range(4))  # white noise and low noise

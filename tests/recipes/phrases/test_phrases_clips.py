@@ -19,7 +19,7 @@ def test_written_clips_are_loaded_and_missing_ones_name_their_command(tmp_path, 
     writer.save("words")
     records, samples = load_clips("words", "words")
     assert records == [ClipRecord(0, 3, "à demain", "fr", "anna"), ClipRecord(3, 1, "à demain", "fr", "espeak+f1")]
-    assert [record.is_synthesized for record in records] == [False, True]
+    assert [record.is_espeak for record in records] == [False, True]
     assert samples.tolist() == [0, 32000, -32000, 16000]
 
 

@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.phrases import make_source
+from helpers.phrases import make_clips
 from recipes.phrases.dataset import PhrasePairs
-from recipes.phrases.sampler import LengthBucketBatchSampler
+from recipes.phrases.sampler import MAX_TEXTS, LengthBucketBatchSampler
 
 
 @given(st.lists(st.integers(2400, 40000), min_size=1, max_size=60), st.integers(0, 3), st.integers(0, 3))
 def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, seed, epoch):
-    data = PhrasePairs(make_source(lengths))
+    data = PhrasePairs(make_clips(lengths))
     sampler = LengthBucketBatchSampler(data, 6.0, seed)
     sampler.set_epoch(epoch)
     batches = [*sampler]
@@ -20,12 +20,12 @@ def test_a_batch_is_of_one_language_and_no_text_is_twice_in_an_epoch(lengths, se
     assert len(set(indices)) == len(indices)
     for batch in batches:
         assert len({data.texts[index][0].record.language for index in batch}) == 1
-        assert len(batch) <= 192
+        assert len(batch) <= MAX_TEXTS
 
 
 def test_batches_are_of_similar_length_and_differ_by_epoch():
     lengths = np.linspace(4000, 40000, 400).astype(int)
-    sampler = LengthBucketBatchSampler(PhrasePairs(make_source(lengths)), 40.0, 0)
+    sampler = LengthBucketBatchSampler(PhrasePairs(make_clips(lengths)), 40.0, 0)
     first = [*sampler]
     spreads = [max(lengths[batch]) / min(lengths[batch]) for batch in first]
     assert np.median(spreads) < 2.5  # of 10 in all

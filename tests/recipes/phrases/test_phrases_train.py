@@ -15,7 +15,7 @@ from helpers.full_disk import full_disk
 from helpers.models import tiny_config
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
-from recipes.phrases import clips, train, trainer
+from recipes.phrases import clips, development, train
 from recipes.phrases.audio import SAMPLE_RATE
 
 AUDIO = Path(__file__).parents[3] / "examples" / "audio"
@@ -32,9 +32,10 @@ def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monk
         start += 3200
     folder = tmp_path / "data" / "phrases"
     folder.mkdir(parents=True)
-    for name in ("train", "words"):
+    for name in ("recordings", "words"):
         np.save(folder / f"{name}.npy", speech)
         (folder / f"{name}.json").write_text(json.dumps(records))
+        np.save(folder / f"{name}.teacher.npy", np.random.default_rng(0).standard_normal((len(records), 4, 16)))
     paths = []
     for index in range(8):
         paths.append(tmp_path / f"{index}.wav")
@@ -42,15 +43,17 @@ def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monk
     small = {"sample_rate": SAMPLE_RATE, "n_fft": 256, "win_length": 200, "hop_length": 80, "dropout": 0.0}
     phrases = {"a": [paths, paths], "b": [paths[:5], paths[3:]]}
     monkeypatch.setattr(clips, "DATA", tmp_path / "data")
-    monkeypatch.setattr(trainer, "kajongg_phrases", lambda: phrases)
+    monkeypatch.setattr(development, "kajongg_phrases", lambda: phrases)
+    monkeypatch.setattr(development, "gcin_syllables", lambda: [paths, paths])
     monkeypatch.setattr(train, "make_config", lambda **_: tiny_config(d_model=32, n_mels=40, num_segments=4, **small))
-    options = {"output": tmp_path / "out", "seconds": 4, "learning_rate": 3e-3, "steps": 100}
+    options = {"output": tmp_path / "out", "seconds": 4, "learning_rate": 3e-3, "steps": 100, "development": 100}
+    options |= {"sets": ["recordings", "words"]}
     train.main(**options, minutes=0)  # time is up after the first step
     assert [path.name for path in tmp_path.glob("out/training/checkpoint-*")] == ["checkpoint-1"]
     (tmp_path / "out" / "training" / "checkpoint-50").mkdir()  # half-written, as a full disk leaves it
     train.main(**options)
     state = json.loads((tmp_path / "out" / "training" / "checkpoint-100" / "trainer_state.json").read_text())
-    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    losses = [float(entry["loss"]) for entry in state["log_history"] if "loss" in entry]
     assert state["global_step"] == 100 and losses[-1] < 0.7 * math.log(10)  # 10 clips in a batch
     assert [entry["step"] for entry in state["log_history"] if "development" in entry] == [100]
     out = AudioBranchModel.from_pretrained(tmp_path / "out").encode(paths[0])
@@ -62,7 +65,8 @@ def test_a_full_disk_ends_the_training_in_one_sentence(tmp_path, monkeypatch, ca
         with full_disk(1000):
             torch.save(torch.zeros(5000), tmp_path / "optimizer.pt")
 
-    monkeypatch.setattr(train, "load_clips", lambda *_: None)
+    monkeypatch.setattr(train, "load_set", lambda *_: [])
+    monkeypatch.setattr(train, "DevRetrievalCallback", lambda *_, **__: None)
     monkeypatch.setattr(train, "PhrasePairs", lambda *_: None)
     monkeypatch.setattr(train, "PhraseTrainer", lambda *_, **__: SimpleNamespace(train=save))
     monkeypatch.setattr(train, "make_config", lambda **_: tiny_config())

@@ -1,0 +1,60 @@
+"""Frozen Whisper encoders, averaged over 8 segments, as baselines of the evaluation."""
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from .audio import SAMPLE_RATE
+from .clips import load_clips
+from .teacher import WINDOWS, WhisperTeacher
+
+TRAINING_CLIPS = 900  # that standardise the features
+
+
+class FrozenWhisper:
+    """A Whisper encoder with an `encode` like a model's; standardised if `fit` was called.
+
+    Args:
+        folder: Of a WhisperModel in Transformers' format.
+        layer: Whose output is taken; None is the last, after the final norm.
+    """
+
+    def __init__(self, folder: Path, layer: int | None):
+        self.teacher = WhisperTeacher(folder, torch.device("cpu"), layer)
+        self.mean, self.deviation = 0.0, 1.0
+
+    def fit(self) -> "FrozenWhisper":
+        """Takes mean and deviation of each feature over segments of training recordings; returns itself."""
+        records, samples = load_clips("recordings", "prepare")
+        chosen = random.Random(0).sample(records, min(TRAINING_CLIPS, len(records)))
+        clips = [samples[each.start : each.start + each.length].astype(np.float32) / 2**15 for each in chosen]
+        features = self.encode(clips).segment_features.flatten(0, 1)
+        self.mean, self.deviation = features.mean(0), features.std(0)
+        return self
+
+    def encode(self, clips: list[np.ndarray], **_) -> SimpleNamespace:
+        """Segment features (N, 8, D) of clips at 8 kHz; what is beyond 29.5 s is left out."""
+        features = []
+        for clip in clips:
+            clip = clip[: int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)]
+            window = next(each for each in WINDOWS if len(clip) / SAMPLE_RATE + 0.5 <= each)
+            features.append(self.teacher.segments([clip], window)[0])
+        return SimpleNamespace(segment_features=(torch.stack(features) - self.mean) / self.deviation)
+
+
+def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
+    """Both baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+
+    Raises:
+        ValueError: The name has another form.
+    """
+    folder, _, layer = name.rpartition(":")
+    if not folder or not layer.lstrip("-").isdigit():
+        raise ValueError(f"--whisper {name} was given; give FOLDER:LAYER, such as whisper-base:5.")
+    layer = None if int(layer) < 0 else int(layer)
+    row = f"{Path(folder).name}, {'last layer' if layer is None else f'layer {layer}'}"
+    raw = FrozenWhisper(Path(folder), layer)
+    return {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).fit()}

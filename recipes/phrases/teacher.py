@@ -1,0 +1,114 @@
+"""Segment features of the training clips by a frozen Whisper encoder, for `train` to learn from.
+
+    python -m recipes.phrases.teacher whisper-base      # a folder in Transformers' format; an hour on two cores
+
+Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.teacher.npy beside each set of clips in
+data/phrases: (clips, 8, 512) in float16, the means of layer 5 over each eighth of a clip, standardised over all clips.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.progress import track
+from torch.nn import functional as F
+from torchaudio.functional import resample
+from transformers import WhisperFeatureExtractor, WhisperModel
+
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.disk import DiskError
+from modeling_audio_branch.hub.writing import replaced_file
+
+from .audio import SAMPLE_RATE
+from .clips import clip_path, is_written, load_clips
+
+SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
+LAYER, SEGMENTS = 5, 8
+RATE, HOP = 16000, 160  # Hz, samples of a log-mel frame; an encoder frame is two of them
+WINDOWS = (2, 4, 8, 16, 30)  # seconds: a clip gets the first that it leaves half a second of, or is cut
+BATCH_SECONDS = 1024  # of windows at a time on a GPU; a sixteenth of them on a CPU
+
+
+class WhisperTeacher:
+    """A Whisper encoder on windows shorter than 30 s (its first positions).
+
+    Args:
+        folder: Of a WhisperModel in Transformers' format.
+        device: Where it computes.
+        layer: Whose output is taken; None is the last, after the final norm.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, layer: int | None = LAYER):
+        self.encoder = WhisperModel.from_pretrained(folder).encoder.eval().to(device)
+        if layer is not None:
+            self.encoder.layers = self.encoder.layers[:layer]
+            self.encoder.layer_norm = torch.nn.Identity()
+        self.positions = self.encoder.embed_positions.weight.data
+        filters = WhisperFeatureExtractor(feature_size=self.encoder.config.num_mel_bins).mel_filters
+        self.filters = torch.tensor(filters.T, dtype=torch.float32, device=device)  # (mels, 201)
+        self.window, self.device = torch.hann_window(400, device=device), device
+
+    def log_mel(self, waves: torch.Tensor) -> torch.Tensor:
+        """Waves (B, L) at 16 kHz to log-mel frames (B, mels, L / 160), as `WhisperFeatureExtractor` makes them."""
+        spectrum = torch.stft(waves, 400, HOP, window=self.window, return_complex=True)[..., :-1].abs().square()
+        log = (self.filters @ spectrum).clamp(min=1e-10).log10()
+        return (log.maximum(log.amax((1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
+
+    @torch.no_grad()
+    def segments(self, clips: list[np.ndarray], window: int) -> torch.Tensor:
+        """Clips at 8 kHz, each shorter than `window` seconds, to the means of their segments (B, 8, D)."""
+        waves = torch.zeros(len(clips), window * SAMPLE_RATE)
+        for row, clip in zip(waves, clips, strict=True):
+            row[: len(clip)] = torch.from_numpy(clip)
+        waves = resample(waves.to(self.device), SAMPLE_RATE, RATE)
+        count = self.encoder.config.max_source_positions = window * RATE // HOP // 2
+        self.encoder.embed_positions = torch.nn.Embedding.from_pretrained(self.positions[:count])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            frames = self.encoder(self.log_mel(waves)).last_hidden_state.float()  # (B, T, D)
+        lengths = [-(-len(clip) * RATE // SAMPLE_RATE // (2 * HOP)) for clip in clips]
+        means = [
+            F.adaptive_avg_pool1d(each[:length].T, SEGMENTS).T for each, length in zip(frames, lengths, strict=True)
+        ]
+        return torch.stack(means)
+
+
+def embed_set(teacher: WhisperTeacher, name: str) -> np.ndarray:
+    """The features (clips, 8, D) of a set in float16, not standardised."""
+    records, samples = load_clips(name, "prepare")
+    seconds = np.array([record.length / SAMPLE_RATE for record in records])
+    features = np.zeros((len(records), SEGMENTS, teacher.encoder.config.d_model), np.float16)
+    scale = 1 if teacher.device.type == "cuda" else 16
+    for window, shorter in zip(WINDOWS, (0, *WINDOWS), strict=False):
+        chosen = np.flatnonzero((seconds + 0.5 <= window) & (seconds + 0.5 > shorter))
+        chosen = chosen[np.argsort(seconds[chosen])]
+        size = max(1, BATCH_SECONDS // scale // window)
+        for start in track(range(0, len(chosen), size), f"{name}, windows of {window} s", transient=not len(chosen)):
+            batch = chosen[start : start + size]
+            spans = [(records[index].start, records[index].length) for index in batch]
+            clips = [samples[first : first + length].astype(np.float32) / 2**15 for first, length in spans]
+            features[batch] = teacher.segments(clips, window).cpu().numpy()
+    return features
+
+
+def main(
+    whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
+) -> None:
+    """Writes a frozen Whisper encoder's features of the training clips."""
+    teacher = WhisperTeacher(whisper, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    names = [name for name in SETS if is_written(name)]
+    features = {name: embed_set(teacher, name) for name in names}
+    sample = np.concatenate(
+        [each[:: max(1, len(each) // 5000)].reshape(-1, each.shape[-1]) for each in features.values()]
+    )
+    sample = sample.astype(np.float32)
+    mean, deviation = sample.mean(0), sample.std(0)
+    with exit_on_error(DiskError):
+        for name in names:
+            with replaced_file(clip_path(name, ".teacher.npy")) as file:
+                np.save(file, ((features[name] - mean) / deviation).astype(np.float16))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,91 @@
+"""A frozen Whisper encoder's features of clips."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from torchaudio.functional import resample
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+from recipes.phrases import clips, teacher
+from recipes.phrases.baselines import FrozenWhisper, whisper_baselines
+from recipes.phrases.clips import ClipWriter
+from recipes.phrases.teacher import WhisperTeacher
+
+SIZES = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    """A small Whisper with random weights, in a folder."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("whisper")
+    WhisperModel(WhisperConfig(**SIZES, **HEADS)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def speech(tmp_path, monkeypatch):
+    """Five clips of noise on disk, as recordings."""
+    monkeypatch.setattr(clips, "DATA", tmp_path)
+    generator, writer = np.random.default_rng(0), ClipWriter()
+    for seconds in (0.4, 1.2, 1.6, 3.0, 5.0):
+        writer.add(generator.uniform(-0.5, 0.5, int(8000 * seconds)), f"{seconds}", "fr", "anna")
+    writer.save("recordings")
+    return clips.load_clips("recordings", "prepare")
+
+
+def reference(folder, clip, window, layer):
+    """The same by Transformers' own feature extractor and the states of all layers."""
+    encoder = WhisperModel.from_pretrained(folder).encoder.eval()
+    wave = resample(torch.from_numpy(clip), 8000, 16000)
+    extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=window)
+    features = extractor(wave.numpy(), sampling_rate=16000, return_tensors="pt").input_features
+    encoder.config.max_source_positions = window * 50
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.embed_positions.weight.data[: window * 50])
+    with torch.no_grad():
+        states = encoder(features, output_hidden_states=True).hidden_states[layer][0]
+    return F.adaptive_avg_pool1d(states[: -(-len(wave) // 320)].T, 8).T
+
+
+@pytest.mark.parametrize("layer", [2, None])
+def test_the_features_are_those_of_transformers(whisper, speech, layer):
+    records, samples = speech
+    model = WhisperTeacher(whisper, torch.device("cpu"), layer)
+    pieces = [samples[each.start : each.start + each.length].astype(np.float32) / 2**15 for each in records[:2]]
+    found = model.segments(pieces, 2)
+    for clip, each in zip(pieces, found, strict=True):
+        expected = reference(whisper, clip, 2, -1 if layer is None else layer)
+        torch.testing.assert_close(each, expected, atol=2e-3, rtol=0)
+
+
+def test_every_clip_gets_standardised_features_that_do_not_depend_on_the_order(whisper, speech, tmp_path):
+    teacher.main(whisper)
+    features = np.load(tmp_path / "phrases" / "recordings.teacher.npy").astype(np.float32)
+    assert features.shape == (5, 8, 32)
+    assert np.abs(features.mean((0, 1))).max() < 0.01 and np.abs(features.std((0, 1)) - 1).max() < 0.01
+    records, samples = speech
+    model, alone = WhisperTeacher(whisper, torch.device("cpu")), []
+    for record, window in zip(records, (2, 2, 4, 4, 8), strict=True):
+        clip = samples[record.start : record.start + record.length].astype(np.float32) / 2**15
+        alone.append(model.segments([clip], window)[0])
+    alone = torch.stack(alone)
+    alone = ((alone - alone.mean((0, 1))) / alone.std((0, 1), correction=0)).numpy()
+    assert np.abs(alone - features).max() < 0.2  # float16 rounds before it is standardised
+
+
+def test_a_baseline_is_standardised_by_training_recordings_and_a_wrong_name_is_a_sentence(whisper, speech):
+    rows = whisper_baselines(f"{whisper}:2")
+    assert list(rows) == [f"{whisper.name}, layer 2", f"{whisper.name}, layer 2, standardised"]
+    raw, standardised = rows.values()
+    records, samples = speech
+    pieces = [samples[each.start : each.start + each.length].astype(np.float32) / 2**15 for each in records]
+    features = standardised.encode(pieces, batch_size=3).segment_features
+    torch.testing.assert_close(features.flatten(0, 1).mean(0), torch.zeros(32), atol=1e-4, rtol=0)
+    expected = (raw.encode(pieces).segment_features - standardised.mean) / standardised.deviation
+    torch.testing.assert_close(features, expected)
+    long = FrozenWhisper(whisper, None).encode([np.zeros(8000 * 40, np.float32)]).segment_features
+    assert long.shape == (1, 8, 32) and long.isfinite().all()
+    with pytest.raises(ValueError, match="--whisper base was given; give FOLDER:LAYER, such as whisper-base:5"):
+        whisper_baselines("base")
