@@ -17,7 +17,7 @@ from recipes.audio_visual.generated import FRAME_RATE, LABELS, RATE, SIZE, Gener
 from recipes.audio_visual.model import AudioVisualConfig, AudioVisualForClassification, AudioVisualProcessor
 from recipes.debian_audio import PACKAGES, install
 
-TRAINING_SPEECH, TEST_SPEECH = "fillets-ng-data-cs", "asterisk-prompt-it-menardi-wav"  # Czech actors, an Italian woman
+TRAINING_SPEECH, TEST_SPEECH = "fillets-ng-data-cs", "fillets-ng-data-nl"  # Czech actors, Dutch actors
 TRAINING_CLIPS, TEST_CLIPS = 1600, 400
 STEPS = {"both": 400, "either": 50}
 LEARNING_RATE = 2e-3
