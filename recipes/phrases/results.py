@@ -74,7 +74,7 @@ def read_results(path: Path) -> PhraseResults:
         RetrievalResult(row["language"], row["method"], _recall(row.get("all")), _recall(row.get("short")))
         for row in data["phrases"]
     ]
-    robustness = [RobustnessResult(**(row | {"at_1": Percent(**row["at_1"])})) for row in data.get("robustness", [])]
+    robustness = [RobustnessResult(**(row | {"at_1": Percent(**row["at_1"])})) for row in data["robustness"]]
     return PhraseResults(retrieval, [NumberWordsResult(**row) for row in data["number_words"]], robustness)
 
 

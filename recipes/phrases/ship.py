@@ -28,7 +28,7 @@ from ..debian_audio import kajongg_phrases
 from .audio import read_speech
 from .embedding import embed
 from .evaluate import evaluate, write_results
-from .report import number_words_table, print_results, retrieval_table
+from .report import number_words_table, print_results, retrieval_table, robustness_table
 from .results import PhraseResults, read_results
 
 CARD_TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -70,6 +70,7 @@ def render_card(results: PhraseResults, poolings: str, parameters: int, steps: i
     return CARD_TEMPLATE.read_text(encoding="utf-8").format(
         parameters=parameters / 1e6,
         phrases=retrieval_table(results.retrieval),
+        robustness=robustness_table(results.robustness, METHOD),
         numbers=number_words_table(results.number_words),
         poolings=poolings,
         steps=steps,
