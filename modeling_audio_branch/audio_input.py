@@ -29,6 +29,7 @@ MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
 MAX_AMPLITUDE = 1e10  # the power of much larger samples overflows in float32
 UNKNOWN_FRAMES = 2**62  # libsndfile counts at least as many if a file does not tell its length
 BLOCK_SECONDS = 30  # of a file, read at a time
+BLOCK_VALUES = 2**22  # samples of all channels together, of which soundfile makes room at once: 16 MB
 
 
 def load_audio(clip: Any, target_rate: int, sampling_rate: int | None = None, index: int | None = None) -> torch.Tensor:
@@ -127,7 +128,8 @@ def read_blocks(file: Any, where: str) -> Iterator[tuple[torch.Tensor, int]]:
             check_rate(audio.samplerate, where)
             num_samples, promised = 0, audio.frames
             is_exact = audio.format == "FLAC" and promised < UNKNOWN_FRAMES  # other formats estimate or correct it
-            while len(block := audio.read(BLOCK_SECONDS * audio.samplerate, dtype="float32", always_2d=True)):  # (L, C)
+            size = max(1, min(BLOCK_SECONDS * audio.samplerate, BLOCK_VALUES // audio.channels))
+            while len(block := audio.read(size, dtype="float32", always_2d=True)):  # (L, C)
                 samples = torch.from_numpy(block).mean(1)
                 _check_samples(samples, where)
                 num_samples += len(samples)

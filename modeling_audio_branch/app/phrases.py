@@ -7,8 +7,10 @@ from ..corpus import AudioIndex, write_cutouts
 from ..hub.writing import temporary_folder
 from ..modeling_audio_branch import AudioBranchPreTrainedModel
 from ..plots import plot_hit, save_figure
+from .segments import check_length
 
 TOP = 5
+MAX_RECORDING_SECONDS = 1800
 
 
 @dataclass
@@ -33,8 +35,9 @@ def find_phrase(model: AudioBranchPreTrainedModel, phrase: str, recording: str, 
 
     Raises:
         ValueError, TypeError, OSError: One sentence if a file can't be read, the phrase is not of 0.2 to 20 s, or the
-            model can't search.
+            model can't search, or the recording is longer than half an hour.
     """
+    check_length(recording, model.config.sample_rate, MAX_RECORDING_SECONDS)
     with temporary_folder("audio-branch-index") as temporary:
         index = AudioIndex(temporary / "index", model.base_model)
         index.add([recording])

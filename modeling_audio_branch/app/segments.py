@@ -59,7 +59,7 @@ def view_segments(model: AudioBranchPreTrainedModel, file: str, folder: Path, wi
     Raises:
         ValueError, TypeError, OSError: One sentence if the clip can't be read, is too short or longer than 60 s.
     """
-    _check_length(file, model.config.sample_rate)
+    check_length(file, model.config.sample_rate)
     figure = plot_segments(
         model, file, name=short_name(file, 28 if width > NARROW else 14), max_seconds=MAX_SECONDS + 1, width=width
     )
@@ -114,14 +114,15 @@ def write_segment(file: str, start: float, end: float, path: Path) -> str:
     return str(path)
 
 
-def _check_length(file, rate):
+def check_length(file: str, rate: int, max_seconds: float = MAX_SECONDS) -> None:
+    """Raises a ValueError of one sentence for a file that is longer; no more of it is decoded."""
     count = 0
     for block in AudioFile(file, rate):
         count += len(block)
-        if count > MAX_SECONDS * rate:
+        if count > max_seconds * rate:
             raise ValueError(
-                f"{Path(file).name} is longer than {MAX_SECONDS} s; give a shorter clip, or seek a phrase in it on the "
-                f"page for that."
+                f"{Path(file).name} is longer than {max_seconds:g} s; give a shorter one. The command audio-branch "
+                f"find seeks phrases in hours of recordings."
             )
 
 

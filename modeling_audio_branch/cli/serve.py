@@ -38,7 +38,15 @@ def serve(
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
         megabytes = max_megabytes * 2**20
         limits = Limits(body_bytes=megabytes, held_bytes=4 * megabytes, clips=max_clips, clip_seconds=max_seconds)
-        name = name or Path(source).name
+        name = name or Path(source).resolve().name
         service = create_service(network, name, limits, workers)
     typer.echo(f"Serving {name} at http://{host}:{port}/v1/embeddings; end it with Ctrl-C.")
-    uvicorn.run(service, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    uvicorn.run(
+        service,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )

@@ -158,6 +158,6 @@ class Exportable(nn.Module):
     def whole_clips(self, mask: torch.Tensor) -> torch.Tensor:
         """One span for each clip of a mask, from its start to its end, (B, 1, 2)."""
         config, front_end = self.model.config, self.model.base_model.front_end
-        unit = 1 / config.sample_rate if self.source == RAW else front_end.seconds_per_frame
-        ends = mask.sum(-1, keepdim=True) * unit  # (B, 1)
+        count = mask.sum(-1, keepdim=True)  # (B, 1)
+        ends = (count // config.hop_length if self.source == RAW else count) * front_end.seconds_per_frame
         return torch.stack([torch.zeros_like(ends), ends], dim=-1)

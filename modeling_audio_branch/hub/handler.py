@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 import re
+from http.client import HTTPException
 from typing import Any
 from urllib.request import urlopen
 
@@ -19,6 +20,7 @@ MAX_CLIPS = 64
 URL_SWITCH = "AUDIO_BRANCH_FETCH_URLS"  # environment variable: 1 lets requests make the endpoint fetch URLs
 MAX_URL_BYTES, URL_SECONDS = 64 * 2**20, 20
 DATA_URI = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(;[\w.+=-]+)*;base64,", re.IGNORECASE)
+WHITESPACE = dict.fromkeys(map(ord, " \t\r\n"))  # that base64 may be wrapped with
 FORMS = "give base64 of a wav, flac, ogg or mp3 file, or a data URI"
 
 
@@ -114,7 +116,7 @@ def audio_bytes(clip: Any) -> bytes:
             )
         clip = clip[match.end() :]
     try:
-        data = base64.b64decode("".join(clip.split()), validate=True)
+        data = base64.b64decode(clip.translate(WHITESPACE), validate=True)
     except (binascii.Error, ValueError) as error:
         raise ValueError(f"A clip of {len(clip)} letters is not base64; {FORMS}.") from error
     if not data:
@@ -127,9 +129,11 @@ def _fetch(url):
         raise ValueError(f"A clip is a URL, which is not fetched; {FORMS}.")
     try:
         with urlopen(url, timeout=URL_SECONDS) as response:
-            data = response.read(MAX_URL_BYTES + 1)
-    except (OSError, ValueError) as error:
+            data, promised = response.read(MAX_URL_BYTES + 1), response.headers["Content-Length"]
+    except (OSError, ValueError, HTTPException) as error:
         raise ValueError(f"A clip's URL can't be fetched ({type(error).__name__}); {FORMS}.") from error
     if len(data) > MAX_URL_BYTES:
         raise ValueError(f"A clip's URL has more than {MAX_URL_BYTES} bytes; give a shorter file.")
+    if promised is not None and promised.isdecimal() and len(data) < int(promised):
+        raise ValueError(f"A clip's URL ended after {len(data)} of {promised} bytes; try again.")
     return data

@@ -75,15 +75,17 @@ def push_checkpoint(
             expected = _load_and_assemble(checkpoint, folder, repo_id, statements, multi_vector, onnx, endpoint)
         if left_out:
             console.print(f"Left out: {', '.join(left_out)}.", markup=False)
-        if space is not None:
-            write_space(folder, space, repo_id, statements.license.name)
-            console.print(f"{space}: a Space, to be tried by python app.py.", markup=False)
         if dry_run is not None:
             _write_dry_run(folder, dry_run, target)
-            return
-        _confirm(api, folder, target, statements.license.name, yes)
-        commit, pr_url = publish(api, folder, target)
-        _verify_and_tag(api, target, commit, expected)
+        else:
+            _confirm(api, folder, target, statements.license.name, yes)
+            commit, pr_url = publish(api, folder, target)
+            _verify_and_tag(api, target, commit, expected)
+        if space is not None:  # last, so that the command can be run again until all has gone well
+            write_space(folder, space, repo_id, statements.license.name)
+            console.print(f"{space}: a Space, to be tried by python app.py.", markup=False)
+    if dry_run is not None:
+        return
     console.print(f"Published and loaded back: {pr_url or f'{api.endpoint}/{repo_id}/tree/{commit}'}", markup=False)
     console.print("To use it, pinned:")
     pinned = with_output(usage_snippet(repo_id, commit), expected.printed)

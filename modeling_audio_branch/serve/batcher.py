@@ -86,6 +86,8 @@ class Batcher:
         with self._changed:
             if not self._is_open:
                 raise RequestError(503, "The service is closing; send the request to another.")
+            if self._waiting_seconds + seconds > self.limits.waiting_seconds:
+                self._drop_cancelled()
             if self._jobs and self._waiting_seconds + seconds > self.limits.waiting_seconds:
                 raise RequestError(
                     503, f"{self._waiting_seconds:.0f} s of audio wait already; send this request later."
@@ -129,14 +131,19 @@ class Batcher:
                     job.future.cancel()
                 return None
             self._changed.wait_for(self._is_batch_complete, LINGER_SECONDS)
-            batch, seconds = [], 0.0
+            self._drop_cancelled()
+            batch, longest = [], 0.0
             while self._jobs and len(batch) < self.limits.batch_clips:
-                seconds += self._jobs[0].seconds
-                if batch and seconds > self.limits.batch_seconds:
+                longest = max(longest, self._jobs[0].seconds)
+                if batch and (len(batch) + 1) * longest > self.limits.batch_seconds:  # padded to the longest
                     break
                 batch.append(self._jobs.popleft())
                 self._waiting_seconds -= batch[-1].seconds
             return batch
+
+    def _drop_cancelled(self):
+        self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
+        self._waiting_seconds = sum(job.seconds for job in self._jobs)
 
     def _is_batch_complete(self):
         return not (self._arriving and self._is_open) or len(self._jobs) >= self.limits.batch_clips

@@ -34,7 +34,7 @@ class Limits:
         held_bytes: Of the bodies of all requests together.
         waiting_seconds: Audio that may wait for the model.
         batch_clips: Of one forward pass.
-        batch_seconds: Audio of one forward pass, but at least one clip.
+        batch_seconds: Audio of one forward pass with its padding, but at least one clip.
     """
 
     body_bytes: int = 32 * MEGABYTE

@@ -89,7 +89,11 @@ class Service:
                         loop = asyncio.get_running_loop()
                         asked, waves = await loop.run_in_executor(self.readers, self._unpack, *arguments)
                         jobs = self.batcher.submit(waves)
-                    results = await asyncio.gather(*map(asyncio.wrap_future, jobs))
+                    try:
+                        results = await asyncio.gather(*map(asyncio.wrap_future, jobs))
+                    finally:  # nobody reads the others' results if one was refused, or time is up
+                        for job in jobs:
+                            job.cancel()
             except TimeoutError as error:
                 raise RequestError(
                     504, f"The answer took longer than {self.limits.timeout:g} s; send fewer or shorter clips."

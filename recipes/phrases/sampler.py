@@ -8,14 +8,14 @@ import torch
 from .audio import SAMPLE_RATE
 from .dataset import PhrasePairs
 
-MAX_TEXTS = 384  # in a batch
+MIN_TEXTS, MAX_TEXTS = 16, 384  # in a batch
 
 
 class LengthBucketBatchSampler(torch.utils.data.Sampler):
     """Batches of one language and of similar lengths, so that neither identifies the other clip of a pair.
 
     Each batch holds about `seconds` of speech on either side of its pairs. Short clips are harder to tell apart, and
-    so meet more negatives. The texts left over at the end of a language are skipped in that epoch.
+    so meet more negatives. Fewer than 16 texts that are left over are skipped in that epoch.
     """
 
     def __init__(self, dataset: PhrasePairs, seconds: float, seed: int):
@@ -44,11 +44,14 @@ class LengthBucketBatchSampler(torch.utils.data.Sampler):
 
 
 def batch_boundaries(lengths: list[float], seconds: float) -> list[int]:
-    """The end (exclusive) of each batch over sorted lengths: more than `seconds` in all, or MAX_TEXTS texts."""
+    """The end (exclusive) of each batch over sorted lengths: more than `seconds` in all, or MAX_TEXTS texts.
+
+    The last batch may have less, but at least MIN_TEXTS texts.
+    """
     boundaries, total, start = [], 0.0, 0
     for end, length in enumerate(lengths, 1):
         total += length
         if total > seconds or end - start == MAX_TEXTS:
             boundaries.append(end)
             total, start = 0.0, end
-    return boundaries
+    return boundaries + [len(lengths)] * (len(lengths) - start >= MIN_TEXTS)

@@ -18,9 +18,9 @@ def make_source(lengths, languages="ab"):
     return records, np.random.default_rng(0).integers(-20000, 20000, start).astype(np.int16)
 
 
-def make_clips(lengths):
+def make_clips(lengths, languages="ab"):
     """Training clips of `make_source`."""
-    records, samples = make_source(lengths)
+    records, samples = make_source(lengths, languages)
     return [TrainingClip(record, samples) for record in records]
 
 

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from helpers.models import random_clips
 from modeling_audio_branch import AudioBranchFeatureExtractor, audio_input
 from modeling_audio_branch.audio_batch import as_clips
 from modeling_audio_branch.audio_file import long_file
-from modeling_audio_branch.audio_input import load_audio
+from modeling_audio_branch.audio_input import MemoryFile, load_audio, read_blocks
 
 RATE = 16000
 
@@ -299,3 +300,13 @@ def test_a_file_name_that_is_no_utf_8_is_read_and_named(tmp_path):
     with pytest.raises(ValueError, match="can't be read as audio") as raised:
         load_audio(path, RATE)
     str(raised.value).encode()  # it can be printed
+
+
+def test_many_channels_at_a_high_rate_take_little_memory():
+    file = io.BytesIO()
+    soundfile.write(file, np.full((19, 500), 0.5), 1_000_000, format="WAV")
+    tracemalloc.start()
+    samples = torch.cat([block for block, _ in read_blocks(MemoryFile(file.getvalue()), "The clip")])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples.shape == (19,) and peak < 2**26

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # never executed: a checkpoint's users need these files
     from .processing_audio_visual import AudioVisualProcessor  # noqa: F401
 
 SIDES = ("audio", "video")
+SPAN_SLACK = 0.02  # seconds that a span may end after a video
 
 
 @dataclass
@@ -204,7 +205,8 @@ class AudioVisualForClassification(PreTrainedModel):
             pixel_values: (B, F, C, H, W). None: no clip has a video.
             frame_times: (B, F, 2) seconds, start and end of each frame on the clock of the audio.
             video_mask: (B, F), ones on valid frames, then zeros. A row of zeros: this clip has no video.
-            spans: (B, 2) seconds: the part of each clip that is cut into segments, in place of the whole.
+            spans: (B, 2) seconds: the part of each clip that is cut into segments, in place of the whole. Give the
+                processor `frames_per_segment=None` then, or it keeps the frames for the whole clip.
             labels: (B,) numbers of the labels.
 
         Raises:
@@ -260,6 +262,8 @@ class AudioVisualForClassification(PreTrainedModel):
         frame_mask, _ = checked_mask(video_mask, pixel_values.shape[:2], pixel_values.device)
         frame_times = torch.where(frame_mask.unsqueeze(-1), frame_times.float(), 0.0)
         end = frame_times[..., 1].amax(-1)  # (B,)
+        if spans is not None:
+            _check_spans_of_videos(spans, end, frame_mask[:, 0] if has_audio is None else frame_mask[:, 0] & ~has_audio)
         borders = (torch.zeros_like(end), end) if spans is None else spans.float().unbind(-1)
         own_times = times_of_segments(*borders, self.config.num_segments)
         times = own_times if times is None else torch.where(has_audio.view(-1, 1, 1), times, own_times)
@@ -274,6 +278,17 @@ class AudioVisualForClassification(PreTrainedModel):
         side = torch.randint(2, (len(present),), device=present.device)
         is_dropped = is_dropped & present.all(-1)
         return present & ~(is_dropped.unsqueeze(-1) & F.one_hot(side, 2).bool())
+
+
+def _check_spans_of_videos(spans, seconds, is_asked):
+    """Raises a ValueError of one sentence for a span (B, 2) that is not inside its video of so many `seconds` (B,)."""
+    fits = (spans[:, 0] >= 0) & (spans[:, 0] < spans[:, 1]) & (spans[:, 1] <= seconds + SPAN_SLACK)
+    for clip in (is_asked & ~fits).nonzero().flatten().tolist():
+        start, end = spans[clip].tolist()
+        raise ValueError(
+            f"The span of clip {clip} is from {start:g} to {end:g} s, but must start before it ends, both inside the "
+            f"video's 0 to {seconds[clip].item():g} s."
+        )
 
 
 def _check_inputs(input_features, pixel_values, frame_times, spans):

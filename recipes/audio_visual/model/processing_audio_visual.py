@@ -32,8 +32,8 @@ from .video_file import VideoClip, read_video
 class AudioVisualProcessor(ProcessorMixin):
     """Decodes, resamples, scales and pads both sides of clips.
 
-    Of the frames of a segment, only those are kept that the model looks at (see `segment_frames`), so that the memory
-    does not grow with the length of the video. The samples are kept all.
+    Of the frames of a segment, only those are kept that the model looks at (see `segment_frames`), so that batches do
+    not grow with the length of the videos. While a file is read, all of its frames are held, at the encoder's size.
 
     Args:
         sampling_rate: Of the audio in Hz; audio of another rate is resampled.
@@ -162,9 +162,9 @@ class AudioVisualProcessor(ProcessorMixin):
             return None
         frames, times = clip.frames, clip.frame_times
         if self.frames_per_segment is not None:
-            seconds = (
-                times[-1, 1] if wave is None else len(wave) // self.hop_length * self.hop_length / self.sampling_rate
-            )
+            num_hops = 0 if wave is None else len(wave) // self.hop_length
+            # Audio that is too short for a frame is no audio, and the clip is as long as its video.
+            seconds = num_hops * self.hop_length / self.sampling_rate if num_hops else times[-1, 1]
             seconds = torch.as_tensor(seconds, dtype=torch.float64)
             segments = times_of_segments(torch.zeros_like(seconds), seconds, self.num_segments)
             indices, times = thin_frames(times, segments, self.frames_per_segment)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 MAX_FRAMES = 100_000  # of a file; more than an hour
+MAX_GAP_SECONDS = 0.1  # between blocks of samples, that is taken for a rounding of their times
 
 
 @dataclass
@@ -100,6 +101,12 @@ def _decode(container, size, name) -> VideoClip:
         if hasattr(decoded, "samples"):
             audio_start = seconds if audio_start is None else audio_start
             rate = rate or decoded.sample_rate
+            if (
+                seconds is not None and audio_start is not None
+            ):  # packets may be missing: the sound after them is not early
+                gap = round((seconds - audio_start) * rate) - sum(map(len, samples))
+                if gap > MAX_GAP_SECONDS * rate:
+                    samples.append(np.zeros(gap, np.float32))
             samples.append(_mono(decoded.to_ndarray(), len(decoded.layout.channels)))
             continue
         if len(frames) == MAX_FRAMES:

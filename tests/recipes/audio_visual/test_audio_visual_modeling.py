@@ -190,3 +190,10 @@ def test_wrong_inputs_are_one_sentence(av):
             model(**(clip | change))
     with pytest.raises(ValueError, match="no side to freeze"):
         model.freeze("smell")
+
+
+@pytest.mark.parametrize("span", [(5.0, 6.0), (0.9, 0.2), (-1.0, 0.5), (float("nan"), 0.5), (0.1, 9.0)])
+def test_a_span_outside_a_video_without_sound_is_one_sentence(av, span):
+    model, clip = av.model("gated"), av.clip(0.8, side="video")
+    with pytest.raises(ValueError, match="The span of clip 0 is from .* both inside the video's 0 to"):
+        model(**clip, spans=torch.tensor([span]))

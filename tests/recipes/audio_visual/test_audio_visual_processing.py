@@ -31,6 +31,14 @@ def test_the_model_sees_the_same_of_the_frames_that_are_kept_as_of_all(av, secon
         torch.testing.assert_close(some.visual_segment_times, all_of_them.visual_segment_times)
 
 
+def test_sound_too_short_for_a_frame_does_not_shorten_the_picture(av):
+    processor, frames = AudioVisualProcessor.from_model_config(av.config()), pictures(50)
+    short = processor(frames=frames, frame_rate=25, audio=torch.ones(3), sampling_rate=av.rate)
+    without = processor(frames=frames, frame_rate=25)
+    assert torch.equal(short["frame_times"], without["frame_times"])
+    assert torch.equal(short["pixel_values"], without["pixel_values"])
+
+
 def test_a_batch_holds_both_sides_and_masks_what_is_missing(av):
     processor = AudioVisualProcessor.from_model_config(av.config())
     batch = processor(

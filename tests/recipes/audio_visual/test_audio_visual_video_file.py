@@ -1,5 +1,7 @@
 """recipes/audio_visual/model/video_file.py: what PyAV reads, on the clock of the audio."""
 
+from fractions import Fraction
+
 import av as pyav
 import numpy as np
 import pytest
@@ -74,3 +76,18 @@ def test_a_file_that_is_no_video_is_one_sentence(content, tmp_path):
             read(path)
         with pytest.raises(FileNotFoundError, match="none.mp4 does not exist"):
             read(tmp_path / "none.mp4")
+
+
+def test_sound_after_missing_packets_stays_where_it_was(tmp_path):
+    path, rate = tmp_path / "gap.mkv", 16000
+    with pyav.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        for block in (*range(10), *range(30, 40)):  # of 0.1 s; 2 s are missing
+            samples = np.full((1, 1600), 16000 if block >= 30 else 0, np.int16)
+            frame = pyav.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 1600 * block
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    samples = read_video(str(path)).samples
+    assert abs(len(samples) - 4 * rate) < 0.01 * rate
+    assert abs(int((samples > 0.2).float().argmax()) - 3 * rate) < 0.01 * rate

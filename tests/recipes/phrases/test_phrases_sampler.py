@@ -31,3 +31,9 @@ def test_batches_are_of_similar_length_and_differ_by_epoch():
     assert np.median(spreads) < 2.5  # of 10 in all
     sampler.set_epoch(1)
     assert [*sampler] != first
+
+
+def test_a_small_language_is_a_batch_of_its_own():
+    (batch,) = LengthBucketBatchSampler(PhrasePairs(make_clips([8000] * 16, "a")), 240.0, 0)
+    assert sorted(batch) == [*range(16)]
+    assert not [*LengthBucketBatchSampler(PhrasePairs(make_clips([8000] * 15, "a")), 240.0, 0)]

@@ -7,6 +7,7 @@ import torch
 
 from helpers.models import make_model, random_clips, tiny_config
 from modeling_audio_branch import AudioBranchForAudioClassification, AudioBranchModel
+from modeling_audio_branch.serve import batcher as batcher_module
 from modeling_audio_branch.serve.batcher import Batcher, encode_waves
 from modeling_audio_branch.serve.limits import Limits, RequestError
 
@@ -123,7 +124,8 @@ def test_a_clip_that_the_model_refuses_does_not_touch_the_others(model):
     assert isinstance(bad, RequestError) and bad.status == 422 and "NaN" in bad.sentence
 
 
-def test_a_batch_waits_for_requests_that_are_being_read(model):
+def test_a_batch_waits_for_requests_that_are_being_read(model, monkeypatch):
+    monkeypatch.setattr(batcher_module, "LINGER_SECONDS", 10)
     gate = Gate()
     gate.opened.set()
     batcher = Batcher(model, Limits(), on_batch=gate)
@@ -132,4 +134,33 @@ def test_a_batch_waits_for_requests_that_are_being_read(model):
         futures += batcher.submit(random_clips([1600]))
     assert all(future.result(60) for future in futures)
     batcher.close()
-    assert sum(gate.sizes) == 2 and len(gate.sizes) <= 2
+    assert gate.sizes == [2]
+
+
+def test_clips_that_nobody_waits_for_make_room_for_others(model):
+    gate = Gate()
+    batcher = Batcher(model, Limits(waiting_seconds=3.0, batch_clips=1), on_batch=gate)
+    running = batcher.submit(random_clips([1600]))
+    while batcher.waiting:
+        pass
+    left = batcher.submit(random_clips([16000] * 3))
+    assert all(future.cancel() for future in left)
+    (future,) = batcher.submit(random_clips([16000]))
+    assert batcher.waiting == 1
+    gate.opened.set()
+    assert future.result(60) and running[0].result(60)
+    batcher.close()
+    assert gate.sizes == [1, 1]
+
+
+def test_a_forward_pass_is_bounded_with_its_padding(model):
+    gate = Gate()
+    batcher = Batcher(model, Limits(batch_seconds=4.0), on_batch=gate)
+    first = batcher.submit(random_clips([1600]))
+    while batcher.waiting:
+        pass
+    futures = batcher.submit(random_clips([1600] * 3 + [32000] + [1600]))  # 2.4 s in all, 10 s with the padding
+    gate.opened.set()
+    assert all(future.result(60) for future in (*first, *futures))
+    batcher.close()
+    assert gate.sizes == [1, 3, 2]
