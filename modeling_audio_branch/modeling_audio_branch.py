@@ -98,6 +98,8 @@ class AudioBranchPreTrainedModel(FreezingMixin, InferenceMixin, PreTrainedModel)
         # Transformers would give some encoders' weights (AST's) older names, which `from_pretrained` alone can read:
         # Trainer, which continues from such a folder, would silently leave them as they were.
         kwargs.setdefault("save_original_format", False)
+        if kwargs.get("state_dict") is not None:  # which Transformers empties then, shard by shard
+            kwargs["state_dict"] = dict(kwargs["state_dict"])
         with saving(save_directory):
             super().save_pretrained(save_directory, *args, push_to_hub=push_to_hub, **kwargs)
             save_remote_code(remote_code, save_directory)

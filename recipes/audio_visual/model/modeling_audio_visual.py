@@ -137,6 +137,8 @@ class AudioVisualForClassification(PreTrainedModel):
         # Transformers would give the weights of a ViT their names of long ago, and only from_pretrained knows both:
         # Trainer, which continues from such a checkpoint, would leave them at random.
         kwargs.setdefault("save_original_format", False)
+        if kwargs.get("state_dict") is not None:  # which Transformers empties then, shard by shard
+            kwargs["state_dict"] = dict(kwargs["state_dict"])
         with saving(save_directory):
             super().save_pretrained(save_directory, *args, **kwargs)
 
