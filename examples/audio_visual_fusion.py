@@ -44,14 +44,13 @@ def main(
         loaded = AutoModelForVideoClassification.from_pretrained(model, trust_remote_code=True).requires_grad_(False)
         batch = AutoProcessor.from_pretrained(model, trust_remote_code=True)(str(video))
         for name, inputs in {"both sides": AUDIO + VIDEO, "audio alone": AUDIO, "video alone": VIDEO}.items():
-            if not {*inputs} <= batch.keys():  # the video has no sound, or the sound no picture
-                continue
-            found = loaded(**{key: batch[key] for key in inputs})
-            probability, label = found.logits[0].softmax(-1).max(-1)
-            print(f"{name}: {loaded.config.id2label[int(label)]} ({probability:.2f})")
-            if name == "both sides":
-                save_figure(plot_weights(batch, found, loaded.config.audio_config.sample_rate), output)
-                print(f"Picture: {output}")
+            if {*inputs} <= batch.keys():  # the file may lack a side
+                found = loaded(**{key: batch[key] for key in inputs})
+                probability, label = found.logits[0].softmax(-1).max(-1)
+                print(f"{name}: {loaded.config.id2label[int(label)]} ({probability:.2f})")
+                if name == "both sides":
+                    save_figure(plot_weights(batch, found, loaded.config.audio_config.sample_rate), output)
+        print(f"Picture: {output}" if {*AUDIO, *VIDEO} <= batch.keys() else "No picture: a side is missing.")
     except Exception as error:  # a file or a model from anywhere may be wrong in any way
         typer.echo(f"The classification of {video} with {model} failed: {error}".splitlines()[0], err=True)
         raise typer.Exit(1) from None
