@@ -12,6 +12,7 @@ from modeling_audio_branch.audio_input import load_audio
 from modeling_audio_branch.outputs import sequence_embedding
 
 from ..phrases.audio import SAMPLE_RATE
+from ..phrases.baselines import parse_encoder
 from ..phrases.dtw import mfcc
 from .encoder import ClipEncoder, audio_meta
 
@@ -64,10 +65,8 @@ class ShortWhisper(nn.Module):
 
 def whisper_encoder(name: str) -> ClipEncoder:
     """A frozen Whisper, given as FOLDER:LAYER."""
-    folder, _, layer = name.rpartition(":")
-    if not folder or not layer.lstrip("-").isdigit():
-        raise ValueError(f"--whisper {name} was given; give FOLDER:LAYER, such as whisper-base:5.")
-    whisper = ShortWhisper(folder, int(layer))
+    folder, layer = parse_encoder(name)
+    whisper = ShortWhisper(folder, layer)
 
     def embed(clips) -> np.ndarray:
         frames = (whisper(load_audio(clip, WHISPER_RATE)) for clip in clips)

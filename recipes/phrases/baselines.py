@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .audio import SAMPLE_RATE
-from .clips import load_clips
+from .dataset import load_set
 from .teacher import WINDOWS, WhisperTeacher
 
 TRAINING_CLIPS = 900  # that standardise the features
@@ -28,10 +28,9 @@ class FrozenWhisper:
 
     def fit(self) -> "FrozenWhisper":
         """Takes mean and deviation of each feature over segments of training recordings; returns itself."""
-        records, samples = load_clips("recordings", "prepare")
-        chosen = random.Random(0).sample(records, min(TRAINING_CLIPS, len(records)))
-        clips = [samples[each.start : each.start + each.length].astype(np.float32) / 2**15 for each in chosen]
-        features = self.encode(clips).segment_features.flatten(0, 1)
+        clips = load_set("recordings", with_teacher=False)
+        chosen = random.Random(0).sample(clips, min(TRAINING_CLIPS, len(clips)))
+        features = self.encode([clip.waveform() for clip in chosen]).segment_features.flatten(0, 1)
         self.mean, self.deviation = features.mean(0), features.std(0)
         return self
 
@@ -45,8 +44,8 @@ class FrozenWhisper:
         return SimpleNamespace(segment_features=(torch.stack(features) - self.mean) / self.deviation)
 
 
-def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
-    """Both baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+def parse_encoder(name: str) -> tuple[str, int]:
+    """FOLDER:LAYER of an option `--whisper`; the layer -1 is the last, after the final norm.
 
     Raises:
         ValueError: The name has another form.
@@ -54,7 +53,17 @@ def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
     folder, _, layer = name.rpartition(":")
     if not folder or not layer.lstrip("-").isdigit():
         raise ValueError(f"--whisper {name} was given; give FOLDER:LAYER, such as whisper-base:5.")
-    layer = None if int(layer) < 0 else int(layer)
+    return folder, int(layer)
+
+
+def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
+    """Both baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+
+    Raises:
+        ValueError: The name has another form.
+    """
+    folder, layer = parse_encoder(name)
+    layer = None if layer < 0 else layer
     row = f"{Path(folder).name}, {'last layer' if layer is None else f'layer {layer}'}"
     raw = FrozenWhisper(Path(folder), layer)
     return {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).fit()}

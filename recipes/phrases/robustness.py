@@ -3,16 +3,15 @@
 The clips of each language's second speaker are changed, and those of the first are as they were.
 """
 
-import io
 from collections.abc import Callable
 
 import numpy as np
-import soundfile
 import torch
 from torchaudio.functional import add_noise, mu_law_decoding, mu_law_encoding, speed
 
 from .asterisk import SPEAKER_PAIRS
 from .audio import SAMPLE_RATE
+from .augment import encode_gsm
 from .embedding import embed
 from .metrics import bootstrap_ci, mean_segment_cosine, recall_at_k
 from .results import RobustnessResult
@@ -20,14 +19,6 @@ from .retrieval import load_pairs
 
 SILENCE_SECONDS = 0.3
 NOISE_DECIBELS = -20.0  # of the noise at the ends, from the clip's power
-
-
-def encode_gsm(samples: np.ndarray) -> np.ndarray:
-    """Encoded as GSM 06.10 and decoded again."""
-    file = io.BytesIO()
-    soundfile.write(file, samples / max(1.0, np.abs(samples).max()), SAMPLE_RATE, format="WAV", subtype="GSM610")
-    file.seek(0)
-    return soundfile.read(file, dtype="float32")[0][: len(samples)]
 
 
 def _mu_law(samples, _):
