@@ -145,6 +145,9 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         embedding_output: The output that tools which want one vector of a clip take (sentence-transformers, MTEB):
             `pooler_output`, or `sequence_embedding` where the order of the segments matters. With `segment_features`
             the checkpoint is one of several vectors (a `MultiVectorEncoder`).
+        trim_top_db: `encode` cuts off what is before and after the sound of a clip: all frames of 20 ms that are more
+            than this below its loud frames, in dB. None cuts nothing. Spans, windows, clips of over two minutes and
+            sounds of under 0.1 s are left as they are.
     """
 
     model_type = "audio_branch"
@@ -191,6 +194,7 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     num_freq_masks: int = 2
     freq_mask_width: int = 27
     embedding_output: Literal["pooler_output", "sequence_embedding", "segment_features"] = "pooler_output"
+    trim_top_db: float | int | None = None
 
     def __post_init__(self, **kwargs):
         known = [*type(self).__dataclass_fields__, *self.attribute_map]

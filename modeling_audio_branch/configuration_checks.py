@@ -101,6 +101,8 @@ def _check_front_end(config):
             raise ValueError(
                 f"{name} has numbers beyond {MAX_LOG_MEL:.0e}, as no log-mel frame has; give smaller ones."
             )
+    if config.trim_top_db is not None and config.trim_top_db <= 0:
+        raise ValueError(f"trim_top_db={config.trim_top_db} is impossible: give decibels, such as 35, or None.")
     if config.normalize_deviation is not None and min(config.normalize_deviation) < 1e-6:
         raise ValueError("normalize_deviation has numbers under 1e-6, which can't be divided by; give larger ones.")
 

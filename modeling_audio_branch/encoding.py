@@ -21,8 +21,10 @@ from .audio_input import check_exists, load_audio, pad_batch
 from .outputs import AudioBranchOutput
 from .spans import SlidingWindows, SpanError, spans_of_clips
 from .streaming import is_limited, stream_frames
+from .trimming import sound_span
 
 LONG_FILE_SECONDS = 120  # longer files are read block by block and encoded alone
+MIN_SOUND_SECONDS = 0.1  # a clip whose sound is shorter is not trimmed
 READ_AHEAD_BATCHES = 32  # batches of clips that are decoded at a time, to be sorted by length
 OUTPUTS = ("pooler_output", "segment_features", "sequence_embedding", "segment_mask", "segment_times")
 BAD_CLIP = (ValueError, TypeError, OSError)  # what reading a clip may raise
@@ -62,6 +64,9 @@ class EncodingMixin:
         segment_seconds: float | None = None,
     ) -> AudioBranchOutput:
         """Segment features of any form of audio, decoded, resampled, sorted by length and batched.
+
+        With `trim_top_db` in the configuration, silence at the ends of clips is cut off first; times stay those of the
+        whole clip.
 
         The model itself is not changed, so that several threads may call this at a time, also in training mode.
 
@@ -159,7 +164,7 @@ def iter_encode(
                 raise
             yield EncodedClip(i, error=str(error))
     for first in range(0, len(present), batch_size * READ_AHEAD_BATCHES):
-        waves = {}
+        waves, starts = {}, {}  # samples by index; where they begin in the clip, in seconds
         for i in present[first : first + batch_size * READ_AHEAD_BATCHES]:
             try:
                 index = i if is_batch else None
@@ -168,6 +173,8 @@ def iter_encode(
                     outputs = _encode_long(model, blocks, _spans_of(spans, [i]), i)
                 else:
                     waves[i] = load_audio(clips[i], model.config.sample_rate, sampling_rate, index)
+                    if spans is None:
+                        waves[i], starts[i] = _trimmed(waves[i], model.config)
                     model.front_end.check_lengths({index or 0: waves[i]})
             except BAD_CLIP as error:
                 if on_error == "raise" or isinstance(error, SpanError):
@@ -179,7 +186,19 @@ def iter_encode(
                 yield EncodedClip(i, outputs)
         for batch in _batches(waves, batch_size, same_length_batches, batch_samples):
             padded = pad_batch([waves[i] for i in batch], device=input_device(model))
-            yield from map(EncodedClip, batch, _forward(model, *padded, batch, _spans_of(spans, batch)))
+            for i, outputs in zip(batch, _forward(model, *padded, batch, _spans_of(spans, batch)), strict=True):
+                outputs["segment_times"] = outputs["segment_times"] + starts.get(i, 0.0)
+                yield EncodedClip(i, outputs)
+
+
+def _trimmed(waveform, config):
+    """The samples from the start to the end of the sound, and where they begin, in seconds."""
+    if config.trim_top_db is None or len(waveform) > LONG_FILE_SECONDS * config.sample_rate:
+        return waveform, 0.0
+    start, end = sound_span(waveform, config.sample_rate, config.trim_top_db)
+    if end - start < MIN_SOUND_SECONDS * config.sample_rate:
+        return waveform, 0.0
+    return waveform[start:end], start / config.sample_rate
 
 
 def _long_file(model, clip, index, show_progress):

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from modeling_audio_branch.audio_input import load_audio
+from modeling_audio_branch.trimming import sound_span
 
 SAMPLE_RATE = 8000  # Hz: half of the recordings are telephone speech
+TOP_DB = 35  # below the loud frames of a clip: where it is trimmed
 MIN_SECONDS, MAX_SECONDS = 0.3, 6.5  # of a training clip after trimming
 
 
@@ -26,19 +29,9 @@ def decode(path: Path) -> np.ndarray:
     return load_audio(samples, SAMPLE_RATE, sampling_rate=16000).numpy()
 
 
-def speech_span(samples: np.ndarray, max_decibels_below: float = 35.0) -> slice:
-    """From the first to the last frame of 20 ms that is at most this far below the loudest frames (98 % quantile).
-
-    One frame is kept on either side. Samples without such a frame are kept whole.
-    """
-    size = SAMPLE_RATE // 50
-    if len(samples) < 2 * size:
-        return slice(0, len(samples))
-    power = np.square(samples[: len(samples) // size * size].reshape(-1, size)).mean(1)
-    loud = np.flatnonzero(power > np.quantile(power, 0.98) * 10 ** (-max_decibels_below / 10))
-    if not len(loud):
-        return slice(0, len(samples))
-    return slice(max(0, loud[0] - 1) * size, (loud[-1] + 2) * size)
+def speech_span(samples: np.ndarray) -> slice:
+    """Where the speech is, without the silence before and after it."""
+    return slice(*sound_span(torch.from_numpy(samples), SAMPLE_RATE, TOP_DB))
 
 
 def trim(samples: np.ndarray) -> np.ndarray:

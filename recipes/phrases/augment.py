@@ -63,14 +63,14 @@ def change_speed(samples: np.ndarray, generator: np.random.Generator) -> np.ndar
 
 
 def surround(samples: np.ndarray, around: tuple[np.ndarray, np.ndarray], generator: np.random.Generator):
-    """Puts a piece of up to 1.5 s of other clips before and after a clip, with a pause between; each in 4 of 5 cases.
+    """Puts a piece of up to 0.8 s of other clips before and after a clip, with a pause between; each in 4 of 5 cases.
 
     Returns:
         Samples (L',), the clip's first one in them, and the one after its last.
     """
     peak = np.abs(samples).max(initial=0.0)
     before, after = (
-        clip[: int(generator.uniform(0.2, 1.5) * SAMPLE_RATE)] * peak * generator.uniform(0.5, 1.2)
+        clip[: int(generator.uniform(0.1, 0.8) * SAMPLE_RATE)] * peak * generator.uniform(0.5, 1.2)
         if generator.random() < 0.8
         else np.zeros(0, np.float32)
         for clip in (around[0][::-1], around[1])  # the end of the one, the start of the other

@@ -13,7 +13,7 @@ from .augment import augment
 from .clips import ClipRecord, clip_path, load_clips
 
 COMMANDS = {"recordings": "prepare", "unlabelled": "prepare", "words": "words", "voices": "neural_voices"}
-CONTEXT = 0.4  # of the clips are heard inside a longer recording
+CONTEXT = 0.3  # of the clips are heard inside a longer recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,5 +108,5 @@ def collate(pairs: list[tuple[Example, Example]]) -> dict[str, torch.Tensor]:
     batch = {"input_features": waveform, "attention_mask": checked_mask(mask, waveform.shape, waveform.device)[0]}
     batch["spans"] = torch.tensor([[example.span] for example in examples])
     if all(example.teacher is not None for example in examples):
-        batch["teacher"] = torch.from_numpy(np.stack([example.teacher for example in examples]))
+        batch["teacher"] = torch.from_numpy(np.stack([example.teacher for example in examples])).float()
     return batch

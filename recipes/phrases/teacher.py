@@ -22,12 +22,15 @@ from modeling_audio_branch.disk import DiskError
 from modeling_audio_branch.hub.writing import replaced_file
 
 from .audio import SAMPLE_RATE
+from .bfloat16 import use_bfloat16
 from .clips import clip_path, is_written, load_clips
+from .dataset import TrainingClip
+from .projection import fit_projection, project
 
 SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
 LAYER, SEGMENTS = 5, 8
 RATE, HOP = 16000, 160  # Hz, samples of a log-mel frame; an encoder frame is two of them
-WINDOWS = (2, 4, 8, 16, 30)  # seconds: a clip gets the first that it leaves half a second of, or is cut
+WINDOWS = (*np.arange(1, 8, 0.5).tolist(), 8, 16, 30)  # seconds: a clip gets the first that it leaves half a second of
 BATCH_SECONDS = 1024  # of windows at a time on a GPU; a sixteenth of them on a CPU
 
 
@@ -45,6 +48,7 @@ class WhisperTeacher:
         if layer is not None:
             self.encoder.layers = self.encoder.layers[:layer]
             self.encoder.layer_norm = torch.nn.Identity()
+        use_bfloat16(self.encoder)
         self.positions = self.encoder.embed_positions.weight.data
         filters = WhisperFeatureExtractor(feature_size=self.encoder.config.num_mel_bins).mel_filters
         self.filters = torch.tensor(filters.T, dtype=torch.float32, device=device)  # (mels, 201)
@@ -57,13 +61,13 @@ class WhisperTeacher:
         return (log.maximum(log.amax((1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
 
     @torch.no_grad()
-    def segments(self, clips: list[np.ndarray], window: int) -> torch.Tensor:
+    def segments(self, clips: list[np.ndarray], window: float) -> torch.Tensor:
         """Clips at 8 kHz, each shorter than `window` seconds, to the means of their segments (B, 8, D)."""
-        waves = torch.zeros(len(clips), window * SAMPLE_RATE)
+        waves = torch.zeros(len(clips), int(window * SAMPLE_RATE))
         for row, clip in zip(waves, clips, strict=True):
             row[: len(clip)] = torch.from_numpy(clip)
         waves = resample(waves.to(self.device), SAMPLE_RATE, RATE)
-        count = self.encoder.config.max_source_positions = window * RATE // HOP // 2
+        count = self.encoder.config.max_source_positions = int(window * RATE / HOP / 2)
         self.encoder.embed_positions = torch.nn.Embedding.from_pretrained(self.positions[:count])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             frames = self.encoder(self.log_mel(waves)).last_hidden_state.float()  # (B, T, D)
@@ -83,7 +87,7 @@ def embed_set(teacher: WhisperTeacher, name: str) -> np.ndarray:
     for window, shorter in zip(WINDOWS, (0, *WINDOWS), strict=False):
         chosen = np.flatnonzero((seconds + 0.5 <= window) & (seconds + 0.5 > shorter))
         chosen = chosen[np.argsort(seconds[chosen])]
-        size = max(1, BATCH_SECONDS // scale // window)
+        size = max(1, int(BATCH_SECONDS / scale / window))
         for start in track(range(0, len(chosen), size), f"{name}, windows of {window} s", transient=not len(chosen)):
             batch = chosen[start : start + size]
             spans = [(records[index].start, records[index].length) for index in batch]
@@ -92,22 +96,40 @@ def embed_set(teacher: WhisperTeacher, name: str) -> np.ndarray:
     return features
 
 
+def write_features(teacher: WhisperTeacher, name: str) -> np.ndarray:
+    """The features of a set, from NAME.whisper.npy if it is there and newer than the clips; else it is written."""
+    path = clip_path(name, ".whisper.npy")
+    if not path.exists() or path.stat().st_mtime < clip_path(name, ".json").stat().st_mtime:
+        features = embed_set(teacher, name)
+        with exit_on_error(DiskError), replaced_file(path) as file:
+            np.save(file, features)
+    return np.load(path, mmap_mode="r")
+
+
+def standardise(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The features of all sets, each component of a mean of 0 and a deviation of 1 over up to 5,000 clips of a set."""
+    sample = [each[:: max(1, len(each) // 5000)].reshape(-1, each.shape[-1]) for each in features.values()]
+    sample = np.concatenate(sample).astype(np.float32)
+    mean, deviation = sample.mean(0), sample.std(0)
+    return {name: ((each - mean) / deviation).astype(np.float16) for name, each in features.items()}
+
+
 def main(
     whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
 ) -> None:
-    """Writes a frozen Whisper encoder's features of the training clips."""
+    """Writes a frozen Whisper encoder's features of the training clips, projected."""
     teacher = WhisperTeacher(whisper, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    names = [name for name in SETS if is_written(name)]
-    features = {name: embed_set(teacher, name) for name in names}
-    sample = np.concatenate(
-        [each[:: max(1, len(each) // 5000)].reshape(-1, each.shape[-1]) for each in features.values()]
-    )
-    sample = sample.astype(np.float32)
-    mean, deviation = sample.mean(0), sample.std(0)
-    with exit_on_error(DiskError):
-        for name in names:
-            with replaced_file(clip_path(name, ".teacher.npy")) as file:
-                np.save(file, ((features[name] - mean) / deviation).astype(np.float16))
+    features = standardise({name: write_features(teacher, name) for name in SETS if is_written(name)})
+    clips = [
+        TrainingClip(record, samples, row)
+        for name, each in features.items()
+        for records, samples in [load_clips(name, "prepare")]
+        for record, row in zip(records, each, strict=True)
+    ]
+    matrix = fit_projection(clips)
+    for name, each in features.items():
+        with exit_on_error(DiskError), replaced_file(clip_path(name, ".teacher.npy")) as file:
+            np.save(file, project(each, matrix))
 
 
 if __name__ == "__main__":

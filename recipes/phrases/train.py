@@ -4,8 +4,9 @@
     python -m recipes.phrases.evaluate outputs/phrases
 
 Two clips of the same text are augmented and embedded. Each has to find the other among all clips of the batch by its 8
-segment features, compared in order. In the first part of the training, the segments' similarities also learn from those
-of a teacher. README.md lists the commands that come before.
+segment features, compared in order. They also learn from a teacher's embeddings of the clips (teacher.py), less and
+less in the last fifth of the training, in which the learning rate falls, too. README.md lists the commands that come
+before.
 """
 
 from pathlib import Path
@@ -21,9 +22,10 @@ from modeling_audio_branch.disk import DiskError, writing
 
 from ..emotion.resume import last_checkpoint
 from .audio import SAMPLE_RATE
+from .bfloat16 import use_bfloat16
 from .dataset import PhrasePairs, collate, load_set
 from .teacher import SETS
-from .trainer import DevRetrievalCallback, PhraseTrainer
+from .trainer import DECAY, DevRetrievalCallback, PhraseTrainer
 
 
 def make_config(**settings) -> AudioBranchConfig:
@@ -46,8 +48,9 @@ def make_training_arguments(
         str(folder),
         max_steps=steps,
         learning_rate=learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(100, steps // 10),
+        lr_scheduler_type="warmup_stable_decay",  # so that a training can be prolonged before its decay
+        lr_scheduler_kwargs={"num_decay_steps": int(DECAY * steps)},
+        warmup_steps=min(200, steps // 10),
         weight_decay=0.01,
         logging_steps=20,
         save_steps=250,
@@ -64,7 +67,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Folder of the model and its training state")] = Path("outputs/phrases"),
     minutes: Annotated[float, typer.Option(help="Stop after this time; the next call resumes")] = 180,
     steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 4000,
-    seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 240,
+    seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 80,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 1e-3,
     start: Annotated[Path | None, typer.Option(help="Checkpoint whose weights to start from")] = None,
     num_segments: Annotated[int, typer.Option(help="Segments of a clip")] = 8,
@@ -86,6 +89,7 @@ def main(
         model = AudioBranchModel.from_pretrained(start, config=config, ignore_mismatched_sizes=True)
     else:
         model = AudioBranchModel(config)
+    use_bfloat16(model)
     trainer = PhraseTrainer(
         model,
         make_training_arguments(output / "training", steps, learning_rate, seed, workers),

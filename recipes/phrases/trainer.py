@@ -4,54 +4,13 @@ import json
 import time
 
 import torch
-from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback
 
 from .development import DevelopmentSets
+from .losses import matryoshka_info_nce, teacher_loss
 from .sampler import LengthBucketBatchSampler
 
-TEMPERATURE = 0.05
-TEACHER_TEMPERATURE = 0.1
-WIDTHS = (64, 128, 256, 512)  # first numbers of a segment that are trained to be used alone
-TAUGHT = 0.7  # of the training: the part in which the teacher's weight falls to 0
-
-
-def info_nce(segment_features: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:
-    """InfoNCE (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748) in both directions.
-
-    Args:
-        segment_features: (2 N, S, D). Clips i and i + N are a pair; all other clips of the batch are negatives.
-        temperature: Divides the similarity, which is the mean cosine of the segments in order.
-
-    Returns:
-        The loss, a scalar.
-    """
-    first, second = F.normalize(segment_features, dim=-1).flatten(1).chunk(2)  # (N, S D) each
-    logits = first @ second.T / (segment_features.shape[1] * temperature)
-    targets = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
-
-
-def matryoshka_info_nce(segment_features: torch.Tensor) -> torch.Tensor:
-    """The mean InfoNCE of the first 64, 128, ... numbers of each segment (Kusupati et al. 2022)."""
-    widths = [width for width in WIDTHS if width < segment_features.shape[-1]] + [segment_features.shape[-1]]
-    return torch.stack([info_nce(segment_features[..., :width]) for width in widths]).mean()
-
-
-def relation_loss(segment_features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """How unlike the teacher's the similarities of all segments of a batch are (relational distillation; Park et al.
-    2019): the cross entropy of the softmax of each segment's cosines to all others.
-
-    Args:
-        segment_features: (B, S, D).
-        teacher: (B, S, E).
-    """
-    logits = []
-    for features in (segment_features, teacher):
-        unit = F.normalize(features.float(), dim=-1).flatten(0, 1)  # (B S, D)
-        cosines = unit @ unit.T / TEACHER_TEMPERATURE
-        logits.append(cosines.fill_diagonal_(torch.finfo(cosines.dtype).min))
-    return F.cross_entropy(logits[0], logits[1].softmax(-1))
+DECAY = 0.2  # of the steps, the last ones: the part in which learning rate and teacher's weight fall to 0
 
 
 class PhraseTrainer(Trainer):
@@ -78,9 +37,9 @@ class PhraseTrainer(Trainer):
         out = model(**inputs)
         features = out.segment_features.squeeze(1).float()  # (2 N, 1, S, D) to (2 N, S, D)
         loss = matryoshka_info_nce(features)
-        weight = 1.0 - self.state.global_step / (TAUGHT * self.state.max_steps)
-        if teacher is not None and weight > 0:
-            loss = loss + weight * relation_loss(features, teacher)
+        if teacher is not None:
+            rest = 1 - self.state.global_step / self.state.max_steps
+            loss = loss + min(1.0, rest / DECAY) * teacher_loss(features, teacher)
         return (loss, out) if return_outputs else loss
 
 

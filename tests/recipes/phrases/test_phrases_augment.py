@@ -40,7 +40,7 @@ def test_a_surrounded_clip_is_whole_where_its_span_says(seed, length, other):
     before, after = samples[:first], samples[last:]
     assert len(before) and len(after) and not before[-1] and not after[0]  # a pause on either side
     assert before.max() < 0.5 and after.max() < 0.5  # pieces of the others, not of the clip
-    assert len(before) + len(after) <= 2 * (1.5 + 0.4) * SAMPLE_RATE
+    assert len(before) + len(after) <= 2 * (0.8 + 0.4) * SAMPLE_RATE
 
 
 @pytest.mark.parametrize("seed", range(4))  # white noise and low noise

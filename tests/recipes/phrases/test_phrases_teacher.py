@@ -60,19 +60,37 @@ def test_the_features_are_those_of_transformers(whisper, speech, layer):
         torch.testing.assert_close(each, expected, atol=2e-3, rtol=0)
 
 
-def test_every_clip_gets_standardised_features_that_do_not_depend_on_the_order(whisper, speech, tmp_path):
-    teacher.main(whisper)
-    features = np.load(tmp_path / "phrases" / "recordings.teacher.npy").astype(np.float32)
-    assert features.shape == (5, 8, 32)
-    assert np.abs(features.mean((0, 1))).max() < 0.01 and np.abs(features.std((0, 1)) - 1).max() < 0.01
+def test_every_clip_gets_features_that_do_not_depend_on_the_order(whisper, speech):
     records, samples = speech
-    model, alone = WhisperTeacher(whisper, torch.device("cpu")), []
-    for record, window in zip(records, (2, 2, 4, 4, 8), strict=True):
+    model = WhisperTeacher(whisper, torch.device("cpu"))
+    features = teacher.embed_set(model, "recordings")
+    for record, window, each in zip(records, (1.0, 2.0, 2.5, 3.5, 5.5), features, strict=True):
         clip = samples[record.start : record.start + record.length].astype(np.float32) / 2**15
-        alone.append(model.segments([clip], window)[0])
-    alone = torch.stack(alone)
-    alone = ((alone - alone.mean((0, 1))) / alone.std((0, 1), correction=0)).numpy()
-    assert np.abs(alone - features).max() < 0.2  # float16 rounds before it is standardised
+        assert np.abs(model.segments([clip], window)[0].numpy() - each).max() < 0.02  # float16
+
+
+def test_features_are_standardised_over_all_sets():
+    generator = np.random.default_rng(0)
+    sets = {"few": generator.normal(3.0, 2.0, (7, 8, 4)), "many": generator.normal(0.0, 1.0, (11, 8, 4))}
+    both = np.concatenate([*teacher.standardise(sets).values()]).astype(np.float32)
+    assert np.abs(both.mean((0, 1))).max() < 0.01 and np.abs(both.std((0, 1)) - 1).max() < 0.01
+
+
+def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(whisper, speech, tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher, "fit_projection", lambda _: torch.eye(32))
+    teacher.main(whisper)
+    path = tmp_path / "phrases" / "recordings.teacher.npy"
+    embedded = np.load(path).astype(np.float32)
+    assert embedded.shape == (5, 8, 32) and np.abs(np.linalg.norm(embedded, axis=-1) - 1).max() < 0.01
+    monkeypatch.setattr(teacher, "embed_set", lambda *_: pytest.fail("computed again"))
+    path.unlink()
+    teacher.main(whisper)
+    assert np.abs(np.load(path) - embedded).max() < 0.01
+    writer = ClipWriter()
+    writer.add(np.full(8000, 0.5), "another", "fr", "anna")
+    writer.save("recordings")
+    with pytest.raises(pytest.fail.Exception, match="computed again"):
+        teacher.main(whisper)
 
 
 def test_a_baseline_is_standardised_by_training_recordings_and_a_wrong_name_is_a_sentence(whisper, speech):

@@ -35,7 +35,7 @@ def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monk
     for name in ("recordings", "words"):
         np.save(folder / f"{name}.npy", speech)
         (folder / f"{name}.json").write_text(json.dumps(records))
-        np.save(folder / f"{name}.teacher.npy", np.random.default_rng(0).standard_normal((len(records), 4, 16)))
+        np.save(folder / f"{name}.teacher.npy", np.random.default_rng(0).standard_normal((len(records), 4, 12)))
     paths = []
     for index in range(8):
         paths.append(tmp_path / f"{index}.wav")
