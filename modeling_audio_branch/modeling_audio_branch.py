@@ -183,7 +183,12 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
 
     @classmethod
     def from_encoder(
-        cls, repository, feature_extractor=None, trust_remote_code: bool = False, **settings_and_hub_kwargs
+        cls,
+        repository,
+        feature_extractor=None,
+        trust_remote_code: bool = False,
+        max_seconds: int | None = None,
+        **settings_and_hub_kwargs,
     ) -> "AudioBranchModel":
         """Segment pooling on another audio encoder of Transformers, with its weights and its feature extractor.
 
@@ -192,6 +197,9 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
                 Wav2Vec2-Conformer, Whisper (of which the encoder is taken), Parakeet or AST.
             feature_extractor: Transformers' feature extractor; by default the one in `repository`.
             trust_remote_code: Run the encoder's own code, if the repository holds any. It is saved with the model.
+            max_seconds: For Whisper, which extends each clip to 30 s with silence: extend to so many whole seconds, at
+                a cost in proportion. Longer clips are then an error. The features change a little, since Whisper was
+                trained with the silence.
             **settings_and_hub_kwargs: Settings of [`AudioBranchConfig`], such as `pooling_type`, and `revision`,
                 `token`, `cache_dir`, `local_files_only`, `force_download`.
 
@@ -199,7 +207,9 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
             ValueError, OSError: One sentence on missing weights, or on what is not supported of the encoder.
         """
         settings, hub_kwargs = split_hub_kwargs(settings_and_hub_kwargs)
-        model = build_from_encoder(cls, repository, feature_extractor, trust_remote_code, settings, hub_kwargs)
+        model = build_from_encoder(
+            cls, repository, feature_extractor, trust_remote_code, max_seconds, settings, hub_kwargs
+        )
         return _warn_of_new_pooling(model, repository)
 
     @staticmethod

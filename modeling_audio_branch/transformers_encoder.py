@@ -270,8 +270,39 @@ class TransformersEncoder(nn.Module):
         return states[:, 2:].unflatten(1, (bands, -1)).mean(1)  # the first two tokens represent the whole clip
 
 
+def shorten_window(encoder: PreTrainedModel, feature_extractor, max_seconds: int):
+    """Lets a Whisper encoder read windows of `max_seconds` in place of 30 s: it keeps the first of its positions.
+
+    Returns:
+        The feature extractor for such windows.
+
+    Raises:
+        ValueError: The encoder reads clips as they are, or its window is not longer.
+    """
+    if encoder.config.model_type != "whisper":
+        raise ValueError(
+            f"max_seconds={max_seconds} was given for {type(encoder).__name__}; leave it out, since only Whisper's "
+            f"encoder extends each clip to 30 s."
+        )
+    extractor = getattr(feature_extractor, "feature_extractor", feature_extractor)  # of a processor
+    longest = extractor.chunk_length
+    if isinstance(max_seconds, bool) or not isinstance(max_seconds, int) or not 1 <= max_seconds <= longest:
+        raise ValueError(f"max_seconds={max_seconds!r} was given; give whole seconds from 1 to {longest}.")
+    positions = encoder.config.max_source_positions * max_seconds // longest
+    weight = encoder.embed_positions.weight.data[:positions].clone()
+    encoder.embed_positions = nn.Embedding.from_pretrained(weight)
+    encoder.config.max_source_positions = positions
+    return type(extractor).from_dict(extractor.to_dict() | {"chunk_length": max_seconds})
+
+
 def build_from_encoder(
-    model_class, repository, feature_extractor, trust_remote_code: bool, settings: dict, hub_kwargs: dict
+    model_class,
+    repository,
+    feature_extractor,
+    trust_remote_code: bool,
+    max_seconds: int | None,
+    settings: dict,
+    hub_kwargs: dict,
 ) -> PreTrainedModel:
     """A model of `model_class` on a pretrained encoder; see [`AudioBranchModel.from_encoder`]."""
     if decided := settings.keys() & {"d_model", "num_layers", "sample_rate", "encoder_config", "encoder_extractor"}:
@@ -281,6 +312,8 @@ def build_from_encoder(
             repository, trust_remote_code=trust_remote_code, **hub_kwargs
         )
     encoder = load_encoder(repository, trust_remote_code=trust_remote_code, **hub_kwargs)
+    if max_seconds is not None:
+        feature_extractor = shorten_window(encoder, feature_extractor, max_seconds)
     extractor = FeatureExtractorAdapter(feature_extractor).settings
     config = AudioBranchConfig(**encoder_settings(encoder), encoder_extractor=extractor, **settings)
     with allow_remote_code(repository, trust_remote_code, **hub_kwargs):

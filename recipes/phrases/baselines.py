@@ -6,16 +6,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from .audio import SAMPLE_RATE
+from .clips import clip_path
 from .dataset import load_set
-from .teacher import WINDOWS, WhisperTeacher
+from .projection import new_projection
+from .teacher import LAYER, PROJECTION, WINDOWS, WhisperTeacher
 
 TRAINING_CLIPS = 900  # that standardise the features
 
 
 class FrozenWhisper:
-    """A Whisper encoder with an `encode` like a model's; standardised if `fit` was called.
+    """A Whisper encoder with an `encode` like a model's; standardised, or projected, if one of the methods was called.
 
     Args:
         folder: Of a WhisperModel in Transformers' format.
@@ -24,16 +27,25 @@ class FrozenWhisper:
 
     def __init__(self, folder: Path, layer: int | None):
         self.teacher = WhisperTeacher(folder, torch.device("cpu"), layer)
-        self.mean, self.deviation = 0.0, 1.0
+        self.transform = torch.nn.Identity()
 
-    def fit(self) -> "FrozenWhisper":
+    def standardised(self) -> "FrozenWhisper":
         """Takes mean and deviation of each feature over segments of training recordings; returns itself."""
         clips = load_set("recordings", with_teacher=False)
         chosen = random.Random(0).sample(clips, min(TRAINING_CLIPS, len(clips)))
         features = self.encode([clip.waveform() for clip in chosen]).segment_features.flatten(0, 1)
-        self.mean, self.deviation = features.mean(0), features.std(0)
+        mean, deviation = features.mean(0), features.std(0)
+        self.transform = lambda features: (features - mean) / deviation
         return self
 
+    def projected(self, path: Path) -> "FrozenWhisper":
+        """Takes the projection that `teacher` fitted on pairs; returns itself."""
+        state = load_file(path)
+        self.transform = new_projection(len(state["1.bias"]))
+        self.transform.load_state_dict(state)
+        return self
+
+    @torch.no_grad()
     def encode(self, clips: list[np.ndarray], **_) -> SimpleNamespace:
         """Segment features (N, 8, D) of clips at 8 kHz; what is beyond 29.5 s is left out."""
         features = []
@@ -41,7 +53,7 @@ class FrozenWhisper:
             clip = clip[: int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)]
             window = next(each for each in WINDOWS if len(clip) / SAMPLE_RATE + 0.5 <= each)
             features.append(self.teacher.segments([clip], window)[0])
-        return SimpleNamespace(segment_features=(torch.stack(features) - self.mean) / self.deviation)
+        return SimpleNamespace(segment_features=self.transform(torch.stack(features)))
 
 
 def parse_encoder(name: str) -> tuple[str, int]:
@@ -57,7 +69,9 @@ def parse_encoder(name: str) -> tuple[str, int]:
 
 
 def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
-    """Both baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+    """The baselines of an encoder given as FOLDER:LAYER, by the names of their rows.
+
+    As it is, and standardised; the teacher's layer also with the projection fitted on pairs, if there is one.
 
     Raises:
         ValueError: The name has another form.
@@ -66,4 +80,8 @@ def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
     layer = None if layer < 0 else layer
     row = f"{Path(folder).name}, {'last layer' if layer is None else f'layer {layer}'}"
     raw = FrozenWhisper(Path(folder), layer)
-    return {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).fit()}
+    rows = {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).standardised()}
+    path = clip_path(*PROJECTION)
+    if layer == LAYER and path.exists():
+        rows[f"{row}, fitted on pairs"] = FrozenWhisper(Path(folder), layer).projected(path)
+    return rows

@@ -2,8 +2,9 @@
 
     python -m recipes.phrases.teacher whisper-base      # a folder in Transformers' format; an hour on two cores
 
-Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.teacher.npy beside each set of clips in
-data/phrases: (clips, 8, 512) in float16, the means of layer 5 over each eighth of a clip, standardised over all clips.
+Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.whisper.npy beside each set of clips in
+data/phrases: (clips, 8, 512) in float16, the means of layer 5 over each eighth of a clip. Then fits a projection of
+them on pairs of clips of one text (projection.py), and writes it, and NAME.teacher.npy: the projected unit vectors.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 import typer
 from rich.progress import track
+from safetensors.torch import save_file
 from torch.nn import functional as F
 from torchaudio.functional import resample
 from transformers import WhisperFeatureExtractor, WhisperModel
@@ -28,6 +30,7 @@ from .dataset import TrainingClip
 from .projection import fit_projection, project
 
 SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
+PROJECTION = "projection", ".safetensors"  # beside the sets of clips
 LAYER, SEGMENTS = 5, 8
 RATE, HOP = 16000, 160  # Hz, samples of a log-mel frame; an encoder frame is two of them
 WINDOWS = (*np.arange(1, 8, 0.5).tolist(), 8, 16, 30)  # seconds: a clip gets the first that it leaves half a second of
@@ -106,30 +109,25 @@ def write_features(teacher: WhisperTeacher, name: str) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def standardise(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The features of all sets, each component of a mean of 0 and a deviation of 1 over up to 5,000 clips of a set."""
-    sample = [each[:: max(1, len(each) // 5000)].reshape(-1, each.shape[-1]) for each in features.values()]
-    sample = np.concatenate(sample).astype(np.float32)
-    mean, deviation = sample.mean(0), sample.std(0)
-    return {name: ((each - mean) / deviation).astype(np.float16) for name, each in features.items()}
-
-
 def main(
     whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
 ) -> None:
     """Writes a frozen Whisper encoder's features of the training clips, projected."""
     teacher = WhisperTeacher(whisper, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    features = standardise({name: write_features(teacher, name) for name in SETS if is_written(name)})
+    features = {name: write_features(teacher, name) for name in SETS if is_written(name)}
     clips = [
         TrainingClip(record, samples, row)
         for name, each in features.items()
         for records, samples in [load_clips(name, "prepare")]
         for record, row in zip(records, each, strict=True)
     ]
-    matrix = fit_projection(clips)
-    for name, each in features.items():
-        with exit_on_error(DiskError), replaced_file(clip_path(name, ".teacher.npy")) as file:
-            np.save(file, project(each, matrix))
+    projection = fit_projection(clips)
+    with exit_on_error(DiskError):
+        for name, each in features.items():
+            with replaced_file(clip_path(name, ".teacher.npy")) as file:
+                np.save(file, project(each, projection))
+        with replaced_file(clip_path(*PROJECTION)) as file:
+            save_file(projection.state_dict(), file)
 
 
 if __name__ == "__main__":

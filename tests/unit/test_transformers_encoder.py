@@ -268,3 +268,40 @@ def test_what_is_impossible_is_refused_in_a_sentence(settings, message):
         settings["encoder_extractor"]["sampling_rate"] = 16000
     with pytest.raises(ValueError, match=message):
         AudioBranchModel(AudioBranchConfig(**settings))
+
+
+def test_a_shorter_window_of_whisper_keeps_the_first_positions_and_is_saved_with_the_model(repositories, tmp_path):
+    whole = AudioBranchModel.from_encoder(repositories["whisper"], **SMALL)
+    short = AudioBranchModel.from_encoder(repositories["whisper"], max_seconds=1, **SMALL)
+    short.save_pretrained(tmp_path)
+    loaded = AudioBranchModel.from_pretrained(tmp_path)
+    theirs = AutoModel.from_pretrained(repositories["whisper"]).get_encoder().eval()
+    theirs.embed_positions = torch.nn.Embedding.from_pretrained(theirs.embed_positions.weight.data[:50])
+    theirs.config.max_source_positions = 50
+    extractor = AutoFeatureExtractor.from_pretrained(repositories["whisper"], chunk_length=1)
+    clips = random_clips([16000, 7000])
+    inputs = extractor([clip.numpy() for clip in clips], sampling_rate=16000, return_tensors="pt").input_features
+    with torch.no_grad():
+        expected = theirs(inputs).last_hidden_state
+        for model in (short, loaded):
+            output = model(*pad(clips))
+            assert output.last_hidden_state.shape[1] == 50 and output.attention_mask.sum(1).tolist() == [50, 22]
+            torch.testing.assert_close(output.last_hidden_state[0], expected[0], atol=1e-6, rtol=1e-6)
+            alone = model(clips[1][None])
+            torch.testing.assert_close(output.last_hidden_state[1], alone.last_hidden_state[0], atol=1e-5, rtol=0)
+    assert whole.encoder.model.config.max_source_positions == 100
+    with pytest.raises(ValueError, match="encoder takes at most 16000; cut it"):
+        short.encode(random_clips([16001])[0], 16000)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "message"),
+    [
+        ("whisper", 3, "max_seconds=3 was given; give whole seconds from 1 to 2"),
+        ("whisper", 0.5, "max_seconds=0.5 was given; give whole seconds"),
+        ("ast", 1, "max_seconds=1 was given for ASTModel; leave it out"),
+    ],
+)
+def test_an_impossible_window_is_a_sentence(repositories, name, seconds, message):
+    with pytest.raises(ValueError, match=message):
+        AudioBranchModel.from_encoder(repositories[name], max_seconds=seconds, **SMALL)

@@ -1,0 +1,42 @@
+"""The model on Whisper's encoder."""
+
+import numpy as np
+import pytest
+import torch
+import typer
+from safetensors.torch import save_file
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+from modeling_audio_branch import AudioBranchModel
+from recipes.phrases import baselines, build_whisper, clips
+from recipes.phrases.projection import new_projection
+
+SIZES = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
+
+
+def test_the_saved_model_gives_the_fitted_features_of_the_layer(tmp_path, monkeypatch, capsys):
+    torch.manual_seed(0)
+    whisper, output = tmp_path / "whisper", tmp_path / "out"
+    WhisperModel(WhisperConfig(**SIZES, **HEADS)).save_pretrained(whisper)
+    WhisperFeatureExtractor().save_pretrained(whisper)
+    monkeypatch.setattr(clips, "DATA", tmp_path)
+    for module in (build_whisper, baselines):
+        monkeypatch.setattr(module, "LAYER", 2)
+    with pytest.raises(
+        SystemExit, match=r"projection\.safetensors is missing; run python -m recipes\.phrases\.teacher"
+    ):
+        build_whisper.main(whisper, output)
+    projection = new_projection(32)
+    (tmp_path / "phrases").mkdir()
+    save_file(projection.state_dict(), tmp_path / "phrases" / "projection.safetensors")
+    build_whisper.main(whisper, output, max_seconds=2)
+    model = AudioBranchModel.from_pretrained(output)
+    clip = np.random.default_rng(0).uniform(-0.5, 0.5, 11000).astype(np.float32)  # 1.4 s, in a window of 2
+    frozen = baselines.FrozenWhisper(whisper, 2).projected(tmp_path / "phrases" / "projection.safetensors")
+    expected = frozen.encode([clip]).segment_features[0]
+    torch.testing.assert_close(model.encode(clip, 8000).segment_features, expected, atol=0.03, rtol=0)
+    with pytest.raises(typer.Exit):
+        build_whisper.main(whisper, output, max_seconds=31)
+    assert "give whole seconds from 1 to 30" in capsys.readouterr().err
+    assert (output / "model.safetensors").exists()
