@@ -28,6 +28,7 @@ from rich.table import Table
 
 from modeling_audio_branch.hub.writing import replaced_file
 from recipes.phrases.asterisk import SPEAKER_PAIRS
+from recipes.phrases.baselines import parse_encoder
 
 from .haystacks import QUERIES, Query, Tape, load_queries, load_tapes
 from .search_methods import CutWindows, Found, Ours, PooledWindows, Warping, WhisperFrames, mfcc_warping
@@ -124,8 +125,8 @@ def methods_of(checkpoint: str, whisper: list[str], dtw: bool, windows: bool):
     if dtw:
         yield mfcc_warping()
     for each in whisper:
-        folder, layer = each.rsplit(":", 1)
-        frames = WhisperFrames(folder, int(layer))
+        folder, layer = parse_encoder(each)
+        frames = WhisperFrames(folder, layer)
         warping = Warping(f"DTW of {Path(folder).name}, layer {layer}", frames, frames.frame_seconds)
         yield warping
         yield PooledWindows(f"{Path(folder).name}, layer {layer}, 8 segments", warping)

@@ -1,6 +1,5 @@
 """One fold: a new fusion on two trained sides, its training, and the predictions of the test clips."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from recipes.audio_visual.model import AudioVisualForClassification, AudioVisual
 from recipes.audio_visual.settings import TrainingSettings
 from recipes.emotion.metrics import classification_metrics
 from recipes.emotion.recordings import DataError, Recording
-from recipes.emotion.resume import Run, last_checkpoint
+from recipes.emotion.resume import last_checkpoint
 from recipes.emotion.splits import Splits
 
 SIDES = ("both", "audio", "video")
@@ -107,16 +106,4 @@ def training_arguments(folder: Path, seed: int, settings: TrainingSettings) -> T
         report_to="none",
         seed=seed,
         use_cpu=not torch.cuda.is_available(),
-    )
-
-
-def describe_run(splits: Splits, labels: list[str], seed: int, settings: TrainingSettings) -> Run:
-    """Everything that decides what is trained, for `start_or_continue` of recipes/emotion."""
-    files = [file for side in (settings.audio, settings.video) for file in sorted(Path(side).glob("*.safetensors"))]
-    return Run(
-        settings=settings,
-        weights=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
-        seed=seed,
-        labels=labels,
-        clips={name: [recording.name for recording in split] for name, split in vars(splits).items()},
     )

@@ -16,14 +16,14 @@ from rich.console import Console
 from modeling_audio_branch.disk import DiskError, writing
 from modeling_audio_branch.hub.writing import replaced_file
 from recipes.audio_visual.data import drop_unusable, load_ravdess_videos
-from recipes.audio_visual.fold import SIDES, describe_run, train_fold
+from recipes.audio_visual.fold import SIDES, train_fold
 from recipes.audio_visual.model.fusion import FUSIONS
 from recipes.audio_visual.settings import TrainingSettings
 from recipes.emotion.cross_validation import choose_folds, describe_protocol
 from recipes.emotion.metrics import bootstrap_ci
 from recipes.emotion.recordings import DataError, Recording
 from recipes.emotion.report import Evaluation, to_table, write_report
-from recipes.emotion.resume import start_or_continue
+from recipes.emotion.resume import describe_run, start_or_continue
 from recipes.emotion.splits import emobox_split
 
 console = Console(stderr=True)
@@ -98,7 +98,8 @@ def cross_validate(
     splits = {fold: emobox_split(recordings, fold) for fold in folds}
     if PartialState().is_main_process:
         for fold in folds:
-            start_or_continue(output / f"fold-{fold}", describe_run(splits[fold], labels, seed, settings))
+            run = describe_run(splits[fold], labels, seed, settings, settings.audio, settings.video)
+            start_or_continue(output / f"fold-{fold}", run)
     predictions = [train_fold(splits[fold], labels, seed, settings, output / f"fold-{fold}") for fold in folds]
     tested = [recording for fold in folds for recording in splits[fold].test]
     return {

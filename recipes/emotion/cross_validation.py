@@ -51,7 +51,8 @@ def cross_validate(
     folders = {fold: output / f"fold-{fold}" for fold in folds}
     if PartialState().is_main_process:
         for fold in folds:
-            start_or_continue(folders[fold], describe_run(splits[fold], labels, seed, settings))
+            run = describe_run(splits[fold], labels, seed, settings, settings.checkpoint)
+            start_or_continue(folders[fold], run)
     predictions = [train_fold(splits[fold], labels, seed, settings, folders[fold]) for fold in folds]
     tested = [recording for fold in folds for recording in splits[fold].test]
     return Evaluation(

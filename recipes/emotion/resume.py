@@ -17,8 +17,8 @@ class Run:
 
     Args:
         settings: How it is trained.
-        weights: SHA-256 of each weight file of the checkpoint; empty for a repository of the Hub, which is taken to
-            stay as it is.
+        weights: SHA-256 of each weight file of the checkpoints; none of a repository of the Hub, which is taken to stay
+            as it is.
         seed: Of the splits and of the training.
         labels: Names of the labels.
         clips: Names of the recordings of each split.
@@ -31,8 +31,9 @@ class Run:
     clips: dict[str, list[str]]
 
 
-def describe_run(splits: Splits, labels: list[str], seed: int, settings: TrainingSettings) -> Run:
-    files = sorted(Path(settings.checkpoint).glob("*.safetensors"))
+def describe_run(splits: Splits, labels: list[str], seed: int, settings: TrainingSettings, *checkpoints: str) -> Run:
+    """The run that starts from these checkpoints."""
+    files = [file for checkpoint in checkpoints for file in sorted(Path(checkpoint).glob("*.safetensors"))]
     return Run(
         settings=settings,
         weights=[hashlib.sha256(file.read_bytes()).hexdigest() for file in files],

@@ -1,12 +1,15 @@
-"""Frozen Whisper encoders, averaged over 8 segments, as baselines of the evaluation."""
+"""Baselines of the evaluation: frozen Whisper encoders, averaged over 8 segments, and a model without its segments."""
 
 import random
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
+
+from modeling_audio_branch import AudioBranchModel
 
 from .audio import SAMPLE_RATE
 from .clips import clip_path
@@ -15,6 +18,17 @@ from .projection import new_projection
 from .teacher import LAYER, PROJECTION, WINDOWS, WhisperTeacher
 
 TRAINING_CLIPS = 900  # that standardise the features
+
+
+@dataclass(frozen=True)
+class OneSegment:
+    """A model whose 8 segments are averaged to one."""
+
+    model: AudioBranchModel
+
+    def encode(self, clips: list[np.ndarray], **options) -> SimpleNamespace:
+        """The same `segment_features` (N, 1, D) for any order of what is said."""
+        return SimpleNamespace(segment_features=self.model.encode(clips, **options).pooler_output.unsqueeze(1))
 
 
 class FrozenWhisper:

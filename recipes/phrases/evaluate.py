@@ -11,8 +11,9 @@ best of eight kinds on these test pairs themselves (with or without c0 and unit 
 
 Robustness: the same retrieval, with the clips of one speaker changed (see robustness.py).
 
-Frozen Whisper encoders, if given, are averaged over the same 8 segments: as they are, and standardised by training
-recordings. They heard many languages in their own training, Italian too.
+One segment: the mean of a model's 8 segments. Frozen Whisper encoders, if given, are averaged over the same 8
+segments: as they are, standardised by training recordings, and with the projection that `teacher` fitted on pairs. They
+heard many languages in their own training, Italian too.
 
 Number words: a recording of a number (0 to 19, 20, 30, ... 90) is compared with synthesized clips of each of the 28
 numbers of its language by 8 espeak-ng voices, by the mean of the 8 similarities. Eight recordings by seven people, in
@@ -32,7 +33,7 @@ from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError
 from modeling_audio_branch.hub.writing import replaced_file
 
-from .baselines import whisper_baselines
+from .baselines import OneSegment, whisper_baselines
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results
 from .results import PhraseResults, percent_to_json
@@ -44,6 +45,7 @@ def evaluate(checkpoints: dict[str, str | Path], with_dtw: bool = True, whisper:
     """Measures checkpoints, given by the names that the results call them, and frozen Whispers (FOLDER:LAYER)."""
     models = {name: AudioBranchModel.from_pretrained(path).eval() for name, path in checkpoints.items()}
     robustness = evaluate_robustness(models)
+    models |= {f"{name}, one segment": OneSegment(model) for name, model in models.items()}
     for each in whisper:
         models |= whisper_baselines(each)
     return PhraseResults(evaluate_retrieval(models, with_dtw), evaluate_number_words(models, with_dtw), robustness)

@@ -89,6 +89,7 @@ def main(
     source: Annotated[Path, typer.Option(help="Folder of the trained model")] = Path("outputs/phrases"),
     poolings: Annotated[Path, typer.Option(help="Results of other poolings")] = Path("outputs/poolings.json"),
     target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases"),
+    whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
 ) -> None:
     """Writes the trained model, its results and its card to the folder that ships."""
     model = AudioBranchModel.from_pretrained(source).eval()
@@ -99,7 +100,7 @@ def main(
     with exit_on_error(DiskError), writing(target), tempfile.TemporaryDirectory(dir=target.parent) as folder:
         complete = Path(folder) / "complete"  # replaces the target once everything is in it
         save_without_code(model, complete)
-        results = evaluate({METHOD: complete})
+        results = evaluate({METHOD: complete}, whisper=whisper)
         print_results(results)
         write_results(results, METHOD, complete / "results.json")
         cosine = rounding_cosine(AudioBranchModel.from_pretrained(complete).eval(), model)

@@ -1,6 +1,6 @@
 """Speaks texts with espeak-ng: those of the recordings, and free ones.
 
-    python -m recipes.phrases.synthesize      # 20 minutes on two cores; adds `synthesized` and `free` to data/phrases
+    python -m recipes.phrases.synthesize      # a minute on two cores; adds `synthesized` and `free` to data/phrases
 
 Each text is spoken by several voices, at random speeds and pitches that depend on the text alone.
 """
@@ -77,9 +77,9 @@ def write_clips(name: str, jobs: Iterable[SynthesisJob], processes: int) -> None
 
 
 def main(
-    voices: Annotated[int, typer.Option(help="espeak-ng voices for each text")] = 4,
-    words: Annotated[int, typer.Option(help="Texts of one or two words in each language")] = 1500,
-    free: Annotated[int, typer.Option(help="Free texts in each language")] = 1500,
+    voices: Annotated[int, typer.Option(help="espeak-ng voices for each text")] = 2,
+    words: Annotated[int, typer.Option(help="Texts of one or two words in each language")] = 300,
+    free: Annotated[int, typer.Option(help="Free texts in each language")] = 300,
     processes: Annotated[int, typer.Option(help="That synthesize at a time")] = 2,
 ) -> None:
     """Speaks texts with espeak-ng."""
