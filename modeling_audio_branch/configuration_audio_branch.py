@@ -147,7 +147,8 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
             the checkpoint is one of several vectors (a `MultiVectorEncoder`).
         trim_top_db: `encode` cuts off what is before and after the sound of a clip: all frames of 20 ms that are more
             than this below its loud frames, in dB. None cuts nothing. Spans, windows, clips of over two minutes and
-            sounds of under 0.1 s are left as they are.
+            sounds of under 0.1 s are left as they are, and so is everything outside `encode`: the feature extractor,
+            pipelines, exported models.
     """
 
     model_type = "audio_branch"

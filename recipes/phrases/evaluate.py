@@ -9,7 +9,8 @@ bootstrap intervals over phrases. All methods get recordings trimmed by their en
 of 8 segments of MFCCs; dynamic time warping of MFCCs by their cosine distance, divided by the lengths. The last is the
 best of eight kinds on these test pairs themselves (with or without c0 and unit variances, Euclidean distance).
 
-Robustness: the same retrieval, with the clips of one speaker changed (see robustness.py).
+Robustness: the same retrieval, with the clips of one speaker changed (see robustness.py), by each checkpoint as it is
+and with `trim_top_db=35`.
 
 One segment: the mean of a model's 8 segments. Frozen Whisper encoders, if given, are averaged over the same 8
 segments: as they are, standardised by training recordings, and with the projection that `teacher` fitted on pairs. They
@@ -33,6 +34,7 @@ from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError
 from modeling_audio_branch.hub.writing import replaced_file
 
+from .audio import TOP_DB
 from .baselines import OneSegment, whisper_baselines
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results
@@ -40,11 +42,17 @@ from .results import PhraseResults, percent_to_json
 from .retrieval import evaluate_retrieval
 from .robustness import evaluate_robustness
 
+TRIMMED = f"trim_top_db={TOP_DB}"
+
 
 def evaluate(checkpoints: dict[str, str | Path], with_dtw: bool = True, whisper: Sequence[str] = ()) -> PhraseResults:
     """Measures checkpoints, given by the names that the results call them, and frozen Whispers (FOLDER:LAYER)."""
     models = {name: AudioBranchModel.from_pretrained(path).eval() for name, path in checkpoints.items()}
-    robustness = evaluate_robustness(models)
+    trimming = {
+        f"{name}, {TRIMMED}": AudioBranchModel.from_pretrained(path, trim_top_db=TOP_DB).eval()
+        for name, path in checkpoints.items()
+    }
+    robustness = evaluate_robustness(models | trimming)
     models |= {f"{name}, one segment": OneSegment(model) for name, model in models.items()}
     for each in whisper:
         models |= whisper_baselines(each)
