@@ -55,4 +55,4 @@ def teacher_loss(segment_features: torch.Tensor, teacher: torch.Tensor) -> torch
     for width in widths(segment_features):
         logits = similarities(segment_features[..., :width], teacher[..., :width]) / TEMPERATURE
         losses.append(F.cross_entropy(logits.masked_fill(clips[:, None] == clips, -torch.inf), partners))
-    return distance + torch.stack(losses).mean()
+    return 10 * distance + torch.stack(losses).mean()
