@@ -62,12 +62,9 @@ class FrozenWhisper:
     @torch.no_grad()
     def encode(self, clips: list[np.ndarray], **_) -> SimpleNamespace:
         """Segment features (N, 8, D) of clips at 8 kHz; what is beyond 29.5 s is left out."""
-        features = []
-        for clip in clips:
-            clip = clip[: int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)]
-            window = next(each for each in WINDOWS if len(clip) / SAMPLE_RATE + 0.5 <= each)
-            features.append(self.teacher.segments([clip], window)[0])
-        return SimpleNamespace(segment_features=self.transform(torch.stack(features)))
+        longest = int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)
+        features = self.teacher.embed([clip[:longest] for clip in clips], "Frozen Whisper")
+        return SimpleNamespace(segment_features=self.transform(torch.from_numpy(features).float()))
 
 
 def parse_encoder(name: str) -> tuple[str, int]:

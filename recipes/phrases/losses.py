@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from .metrics import mean_segment_cosine
 
 TEMPERATURE = 0.05
+DISTANCE_WEIGHT = 10.0  # of the distance to the teacher: it says more about a clip than which one its partner is
 WIDTHS = (64, 128, 256, 512)  # first numbers of a segment that are trained to be used alone
 
 
@@ -42,8 +43,8 @@ def matryoshka_info_nce(segment_features: torch.Tensor) -> torch.Tensor:
 def teacher_loss(segment_features: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """How far clips are from the teacher's embeddings of themselves and of their partners.
 
-    The sum of the mean cosine distance of a clip's segments to the teacher's, and of a contrastive loss in Matryoshka
-    widths, in which each clip has to find its partner among the teacher's embeddings of all other clips.
+    The weighted sum of the mean cosine distance of a clip's segments to the teacher's, and of a contrastive loss in
+    Matryoshka widths, in which each clip has to find its partner among the teacher's embeddings of all other clips.
 
     Args:
         segment_features: (2 N, S, D). Clips i and i + N are a pair.
@@ -55,4 +56,4 @@ def teacher_loss(segment_features: torch.Tensor, teacher: torch.Tensor) -> torch
     for width in widths(segment_features):
         logits = similarities(segment_features[..., :width], teacher[..., :width]) / TEMPERATURE
         losses.append(F.cross_entropy(logits.masked_fill(clips[:, None] == clips, -torch.inf), partners))
-    return 10 * distance + torch.stack(losses).mean()
+    return DISTANCE_WEIGHT * distance + torch.stack(losses).mean()

@@ -81,29 +81,27 @@ class WhisperTeacher:
         ]
         return torch.stack(means)
 
-
-def embed_set(teacher: WhisperTeacher, name: str) -> np.ndarray:
-    """The features (clips, 8, D) of a set in float16, not standardised."""
-    clips = load_set(name, with_teacher=False)
-    seconds = np.array([clip.record.length / SAMPLE_RATE for clip in clips])
-    features = np.zeros((len(clips), SEGMENTS, teacher.encoder.config.d_model), np.float16)
-    scale = 1 if teacher.device.type == "cuda" else 16
-    for window, shorter in zip(WINDOWS, (0, *WINDOWS), strict=False):
-        chosen = np.flatnonzero((seconds + 0.5 <= window) & (seconds + 0.5 > shorter))
-        chosen = chosen[np.argsort(seconds[chosen])]
-        size = max(1, int(BATCH_SECONDS / scale / window))
-        for start in track(range(0, len(chosen), size), f"{name}, windows of {window} s", transient=not len(chosen)):
-            batch = chosen[start : start + size]
-            waves = [clips[index].waveform() for index in batch]
-            features[batch] = teacher.segments(waves, window).cpu().numpy()
-    return features
+    def embed(self, clips: list[np.ndarray], description: str) -> np.ndarray:
+        """The means of the segments of clips of up to 29.5 s, (N, 8, D) in float16, in their order."""
+        seconds = np.array([len(clip) / SAMPLE_RATE for clip in clips])
+        features = np.zeros((len(clips), SEGMENTS, self.encoder.config.d_model), np.float16)
+        scale = 1 if self.device.type == "cuda" else 16
+        for window, shorter in zip(WINDOWS, (0, *WINDOWS), strict=False):
+            chosen = np.flatnonzero((seconds + 0.5 <= window) & (seconds + 0.5 > shorter))
+            chosen = chosen[np.argsort(seconds[chosen])]
+            size = max(1, int(BATCH_SECONDS / scale / window))
+            starts = range(0, len(chosen), size)
+            for start in track(starts, f"{description}, windows of {window} s", transient=True):
+                batch = chosen[start : start + size]
+                features[batch] = self.segments([clips[index] for index in batch], window).cpu().numpy()
+        return features
 
 
 def write_features(teacher: WhisperTeacher, name: str) -> np.ndarray:
     """The features of a set, from NAME.whisper.npy if it is there and newer than the clips; else it is written."""
     path = clip_path(name, ".whisper.npy")
     if not path.exists() or path.stat().st_mtime < clip_path(name, ".json").stat().st_mtime:
-        features = embed_set(teacher, name)
+        features = teacher.embed([clip.waveform() for clip in load_set(name, with_teacher=False)], name)
         with exit_on_error(DiskError), replaced_file(path) as file:
             np.save(file, features)
     return np.load(path, mmap_mode="r")

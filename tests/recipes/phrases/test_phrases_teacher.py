@@ -64,9 +64,9 @@ def test_the_features_are_those_of_transformers(whisper, speech, layer):
 def test_every_clip_gets_features_that_do_not_depend_on_the_order(whisper, speech):
     records, samples = speech
     model = WhisperTeacher(whisper, torch.device("cpu"))
-    features = teacher.embed_set(model, "recordings")
-    for record, window, each in zip(records, (1.0, 2.0, 2.5, 3.5, 5.5), features, strict=True):
-        clip = samples[record.start : record.start + record.length].astype(np.float32) / 2**15
+    pieces = [samples[each.start : each.start + each.length].astype(np.float32) / 2**15 for each in records]
+    features = model.embed(pieces[::-1], "clips")[::-1]
+    for clip, window, each in zip(pieces, (1.0, 2.0, 2.5, 3.5, 5.5), features, strict=True):
         assert np.abs(model.segments([clip], window)[0].numpy() - each).max() < 0.02  # float16
 
 
@@ -80,7 +80,7 @@ def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(wh
     projection.load_state_dict(load_file(tmp_path / "phrases" / "projection.safetensors"))
     expected = F.normalize(projection(raw), dim=-1).detach().numpy()
     assert embedded.shape == (5, 8, 32) and np.abs(expected - embedded).max() < 0.01
-    monkeypatch.setattr(teacher, "embed_set", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(WhisperTeacher, "embed", lambda *_: pytest.fail("computed again"))
     path.unlink()
     teacher.main(whisper)
     assert np.abs(np.load(path) - embedded).max() < 0.01
