@@ -1,7 +1,7 @@
 """What a shorter window of Whisper costs and saves: `AudioBranchModel.from_encoder(whisper, max_seconds=)`.
 
     python -m recipes.phrases.prepare
-    python -m benchmarks.whisper_window FOLDER      # a Whisper model in Transformers' format; 3 minutes on two cores
+    python -m benchmarks.whisper_window FOLDER      # a Whisper model in Transformers' format; 2 minutes on two cores
 
 Kajongg's recordings, one clip at a time, with the mean of the last hidden state over 8 segments. Cosine similarity to
 the segments with the window of 30 s (median and 10 % quantile), time of a clip as a part of the time with 30 s (median
