@@ -8,7 +8,6 @@ the segments with the window of 30 s (median and 10 % quantile), time of a clip 
 over the clips), and R@1 of the same phrase by another speaker, for which nothing was trained.
 """
 
-import itertools
 import statistics
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch.nn import functional as F
 from modeling_audio_branch import AudioBranchModel
 from recipes.debian_audio import kajongg_phrases
 from recipes.phrases.audio import SAMPLE_RATE, read_speech
-from recipes.phrases.metrics import mean_segment_cosine, recall_at_k
+from recipes.phrases.metrics import hits_of_speakers
 
 WINDOWS = (30, 8, 4, 3)  # seconds
 
@@ -38,12 +37,6 @@ def segments(model, clips: list) -> tuple[torch.Tensor, list[float]]:
         times.append(time.perf_counter() - start)
     pooled.remove()
     return F.normalize(torch.stack(found), dim=-1), times
-
-
-def recall(speakers: list[torch.Tensor]) -> list[float]:
-    """Hits of all pairs of speakers, whose clips are in the same order."""
-    scores = [mean_segment_cosine(*pair) for pair in itertools.combinations(speakers, 2)]
-    return [hit for each in scores for hit in recall_at_k(each, 1).tolist()]
 
 
 def main(
@@ -62,7 +55,7 @@ def main(
         whole, whole_times = (found, times) if whole is None else (whole, whole_times)
         cosines = (found * whole).sum(-1).flatten()
         speakers = found.split(phrases)
-        hits = [hit for first in range(0, len(speakers), 4) for hit in recall(speakers[first : first + 4])]
+        hits = [hit for first in range(0, len(speakers), 4) for hit in hits_of_speakers(speakers[first : first + 4])]
         ratio = statistics.median(one / other for one, other in zip(times, whole_times, strict=True))
         values = (f"{cosines.median():.3f}", f"{cosines.quantile(0.1):.3f}", f"{ratio:.2f}")
         table.add_row(f"{seconds} s", *values, f"{100 * statistics.mean(hits):.1f}")

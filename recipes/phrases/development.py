@@ -1,6 +1,5 @@
 """The recordings on which settings are chosen: phrases and syllables that several people say."""
 
-import itertools
 import random
 import re
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ..debian_audio import PACKAGES, kajongg_phrases
 from .audio import read_speech
 from .embedding import embed
-from .metrics import mean_segment_cosine, recall_at_k
+from .metrics import hits_of_speakers
 
 GCIN = "gcin-voice"  # syllables of Mandarin by two people
 GCIN_SYLLABLES = 300
@@ -42,8 +41,7 @@ class DevelopmentSets:
         recall = {}
         for name, languages in self.sets.items():
             embedded = [[embed(model, clips) for clips in speakers] for speakers in languages]
-            scores = [mean_segment_cosine(*pair) for each in embedded for pair in itertools.combinations(each, 2)]
-            hits = [hit for each in scores for hit in recall_at_k(each, 1).flatten().tolist()]
+            hits = [hit for speakers in embedded for hit in hits_of_speakers(speakers)]
             recall[name] = round(100 * sum(hits) / len(hits), 1)
         model.train(was_training)
         return recall

@@ -1,5 +1,7 @@
 """Similarity of clips, recall, and its confidence interval."""
 
+import itertools
+
 import numpy as np
 import torch
 from scipy.stats import bootstrap
@@ -19,6 +21,12 @@ def recall_at_k(scores: torch.Tensor, k: int) -> torch.Tensor:
     """
     num_farther = [(each < each.diagonal()[:, None]).sum(1) for each in (scores, scores.T)]
     return sum((count >= len(scores) - k).float() for count in num_farther) / 2
+
+
+def hits_of_speakers(speakers: list[torch.Tensor]) -> list[float]:
+    """`recall_at_k` with k = 1 of all pairs of speakers (N, S, D), whose clips are in the same order."""
+    scores = [mean_segment_cosine(*pair) for pair in itertools.combinations(speakers, 2)]
+    return [hit for each in scores for hit in recall_at_k(each, 1).tolist()]
 
 
 def bootstrap_ci(hits: torch.Tensor, seed: int = 0) -> Percent:

@@ -64,11 +64,8 @@ def fit_projection(clips: list[TrainingClip], seed: int = 0, steps: int = STEPS)
         seed: Of the batches and the noise.
         steps: Batches.
     """
-    counts = {}
-    for clip in clips:
-        key = clip.record.language, clip.record.text
-        counts[key] = counts.get(key, 0) + 1
-    clips = [clip for clip in clips if counts[clip.record.language, clip.record.text] > 1]
+    texts = [text for text in PhrasePairs(clips).texts if len(text) > 1]
+    clips = [clip for text in texts for clip in text]
     torch.manual_seed(seed)
     sample = np.concatenate([clip.teacher for clip in clips[:: max(1, len(clips) // SAMPLE_CLIPS)]])
     sample = torch.from_numpy(sample.astype(np.float32))
