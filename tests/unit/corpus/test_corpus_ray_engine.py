@@ -6,13 +6,12 @@ import time
 
 import psutil
 import pytest
+import ray
 
 from helpers.corpora import as_rows, assert_equal_rows, corpus_model, write_corpus
 from modeling_audio_branch.corpus import RaySettings, embed_corpus
 from modeling_audio_branch.corpus.errors import CorpusError
 from modeling_audio_branch.corpus.features import shard_paths
-
-ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module")
