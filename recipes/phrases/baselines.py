@@ -1,6 +1,8 @@
 """Baselines of the evaluation: frozen Whisper encoders, averaged over 8 segments, and a model without its segments."""
 
+import hashlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +33,8 @@ class OneSegment:
         return SimpleNamespace(segment_features=self.model.encode(clips, **options).pooler_output.unsqueeze(1))
 
 
-class FrozenWhisper:
-    """A Whisper encoder with an `encode` like a model's; standardised, or projected, if one of the methods was called.
+class WhisperFeatures:
+    """A Whisper encoder's segments of clips at 8 kHz, which are computed once, however many baselines ask for them.
 
     Args:
         folder: Of a WhisperModel in Transformers' format.
@@ -41,30 +43,47 @@ class FrozenWhisper:
 
     def __init__(self, folder: Path, layer: int | None):
         self.teacher = WhisperTeacher(folder, torch.device("cpu"), layer)
-        self.transform = torch.nn.Identity()
+        self.known = {}  # digest of a clip's samples -> its segments (8, D) in float16
 
-    def standardised(self) -> "FrozenWhisper":
-        """Takes mean and deviation of each feature over segments of training recordings; returns itself."""
-        clips = load_set("recordings", with_teacher=False)
-        chosen = random.Random(0).sample(clips, min(TRAINING_CLIPS, len(clips)))
-        features = self.encode([clip.waveform() for clip in chosen]).segment_features.flatten(0, 1)
-        mean, deviation = features.mean(0), features.std(0)
-        self.transform = lambda features: (features - mean) / deviation
-        return self
+    def __call__(self, clips: list[np.ndarray]) -> torch.Tensor:
+        """Segments (N, 8, D); what is beyond 29.5 s is left out."""
+        digests = [hashlib.sha256(np.ascontiguousarray(clip).data).digest() for clip in clips]
+        new = {digest: clip for digest, clip in zip(digests, clips, strict=True) if digest not in self.known}
+        if new:
+            longest = int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)
+            features = self.teacher.embed([clip[:longest] for clip in new.values()], "Frozen Whisper")
+            self.known |= zip(new, features, strict=True)
+        return torch.from_numpy(np.stack([self.known[digest] for digest in digests])).float()
 
-    def projected(self, path: Path) -> "FrozenWhisper":
-        """Takes the projection that `teacher` fitted on pairs; returns itself."""
-        state = load_file(path)
-        self.transform = new_projection(len(state["1.bias"]))
-        self.transform.load_state_dict(state)
-        return self
+
+@dataclass(frozen=True)
+class FrozenWhisper:
+    """A frozen Whisper encoder with an `encode` like a model's, and what happens to its segments."""
+
+    features: WhisperFeatures
+    transform: Callable[[torch.Tensor], torch.Tensor] = torch.nn.Identity()
 
     @torch.no_grad()
     def encode(self, clips: list[np.ndarray], **_) -> SimpleNamespace:
-        """Segment features (N, 8, D) of clips at 8 kHz; what is beyond 29.5 s is left out."""
-        longest = int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)
-        features = self.teacher.embed([clip[:longest] for clip in clips], "Frozen Whisper")
-        return SimpleNamespace(segment_features=self.transform(torch.from_numpy(features).float()))
+        """Segment features (N, 8, D) of clips at 8 kHz."""
+        return SimpleNamespace(segment_features=self.transform(self.features(clips)))
+
+
+def standardise(features: WhisperFeatures) -> FrozenWhisper:
+    """Standardised by mean and deviation of each component over segments of training recordings."""
+    clips = load_set("recordings", with_teacher=False)
+    chosen = random.Random(0).sample(clips, min(TRAINING_CLIPS, len(clips)))
+    segments = features([clip.waveform() for clip in chosen]).flatten(0, 1)
+    mean, deviation = segments.mean(0), segments.std(0)
+    return FrozenWhisper(features, lambda each: (each - mean) / deviation)
+
+
+def fit(features: WhisperFeatures, projection: Path) -> FrozenWhisper:
+    """With the projection that `teacher` fitted on pairs."""
+    state = load_file(projection)
+    transform = new_projection(len(state["1.bias"]))
+    transform.load_state_dict(state)
+    return FrozenWhisper(features, transform)
 
 
 def parse_encoder(name: str) -> tuple[str, int]:
@@ -90,9 +109,9 @@ def whisper_baselines(name: str) -> dict[str, FrozenWhisper]:
     folder, layer = parse_encoder(name)
     layer = None if layer < 0 else layer
     row = f"{Path(folder).name}, {'last layer' if layer is None else f'layer {layer}'}"
-    raw = FrozenWhisper(Path(folder), layer)
-    rows = {row: raw, f"{row}, standardised": FrozenWhisper(Path(folder), layer).standardised()}
+    features = WhisperFeatures(Path(folder), layer)
+    rows = {row: FrozenWhisper(features), f"{row}, standardised": standardise(features)}
     path = clip_path(*PROJECTION)
     if layer == LAYER and path.exists():
-        rows[f"{row}, fitted on pairs"] = FrozenWhisper(Path(folder), layer).projected(path)
+        rows[f"{row}, fitted on pairs"] = fit(features, path)
     return rows

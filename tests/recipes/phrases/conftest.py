@@ -1,9 +1,11 @@
-"""A recording for the tests that find words in it."""
+"""A recording for the tests that find words in it, and a small Whisper."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from modeling_audio_branch.audio_input import load_audio
 from recipes.phrases.audio import SAMPLE_RATE, trim
@@ -16,3 +18,15 @@ def paused():
     """Somebody speaking, and the same with a pause in the middle."""
     recording = trim(load_audio(AUDIO / "go_forward_ten_meters.wav", SAMPLE_RATE).numpy())
     return recording, np.insert(recording, len(recording) // 2, np.zeros(SAMPLE_RATE // 4, np.float32))
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory):
+    """A small Whisper of three layers with random weights, in a folder."""
+    torch.manual_seed(0)
+    sizes = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
+    folder = tmp_path_factory.mktemp("whisper")
+    WhisperModel(WhisperConfig(**sizes, **heads)).save_pretrained(folder)
+    WhisperFeatureExtractor().save_pretrained(folder)
+    return folder

@@ -5,21 +5,14 @@ import pytest
 import torch
 import typer
 from safetensors.torch import save_file
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from modeling_audio_branch import AudioBranchModel
 from recipes.phrases import baselines, build_whisper, clips
 from recipes.phrases.projection import new_projection
 
-SIZES = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
-HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
 
-
-def test_the_saved_model_gives_the_fitted_features_of_the_layer(tmp_path, monkeypatch, capsys):
-    torch.manual_seed(0)
-    whisper, output = tmp_path / "whisper", tmp_path / "out"
-    WhisperModel(WhisperConfig(**SIZES, **HEADS)).save_pretrained(whisper)
-    WhisperFeatureExtractor().save_pretrained(whisper)
+def test_the_saved_model_gives_the_fitted_features_of_the_layer(whisper, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "out"
     monkeypatch.setattr(clips, "DATA", tmp_path)
     for module in (build_whisper, baselines):
         monkeypatch.setattr(module, "LAYER", 2)
@@ -33,7 +26,7 @@ def test_the_saved_model_gives_the_fitted_features_of_the_layer(tmp_path, monkey
     build_whisper.main(whisper, output, max_seconds=2)
     model = AudioBranchModel.from_pretrained(output)
     clip = np.random.default_rng(0).uniform(-0.5, 0.5, 11000).astype(np.float32)  # 1.4 s, in a window of 2
-    frozen = baselines.FrozenWhisper(whisper, 2).projected(tmp_path / "phrases" / "projection.safetensors")
+    frozen = baselines.fit(baselines.WhisperFeatures(whisper, 2), tmp_path / "phrases" / "projection.safetensors")
     expected = frozen.encode([clip]).segment_features[0]
     torch.testing.assert_close(model.encode(clip, 8000).segment_features, expected, atol=0.03, rtol=0)
     with pytest.raises(typer.Exit):

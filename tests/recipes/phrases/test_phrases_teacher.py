@@ -6,24 +6,12 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 from torchaudio.functional import resample
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+from transformers import WhisperFeatureExtractor, WhisperModel
 
 from recipes.phrases import clips, teacher
-from recipes.phrases.baselines import FrozenWhisper, whisper_baselines
+from recipes.phrases.baselines import WhisperFeatures, whisper_baselines
 from recipes.phrases.clips import ClipWriter
 from recipes.phrases.teacher import WhisperTeacher
-
-SIZES = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
-HEADS = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
-
-
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory):
-    """A small Whisper with random weights, in a folder."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("whisper")
-    WhisperModel(WhisperConfig(**SIZES, **HEADS)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -102,7 +90,22 @@ def test_a_baseline_is_standardised_by_training_recordings_and_a_wrong_name_is_a
     expected = raw.encode(pieces).segment_features
     expected = (expected - expected.mean((0, 1))) / expected.std((0, 1), correction=1)
     torch.testing.assert_close(features, expected, atol=1e-2, rtol=0)
-    long = FrozenWhisper(whisper, None).encode([np.zeros(8000 * 40, np.float32)]).segment_features
+    long = WhisperFeatures(whisper, None)([np.zeros(8000 * 40, np.float32)])
     assert long.shape == (1, 8, 32) and long.isfinite().all()
     with pytest.raises(ValueError, match="--whisper base was given; give FOLDER:LAYER, such as whisper-base:5"):
         whisper_baselines("base")
+
+
+def test_baselines_of_an_encoder_compute_the_features_of_a_clip_once(whisper, speech, monkeypatch):
+    rows = whisper_baselines(f"{whisper}:2")
+    generator = np.random.default_rng(1)
+    pieces = [generator.uniform(-0.5, 0.5, size).astype(np.float32) for size in (4000, 9000, 4000)]
+    computed, embed = [], WhisperTeacher.embed
+    monkeypatch.setattr(WhisperTeacher, "embed", lambda self, new, _: (computed.extend(new), embed(self, new, ""))[1])
+    found = [row.encode(pieces).segment_features for row in rows.values()]
+    assert len(computed) == 3
+    again = [row.encode(pieces[1:] + pieces[:1]).segment_features for row in rows.values()]
+    assert len(computed) == 3
+    for first, second in zip(found, again, strict=True):
+        torch.testing.assert_close(first[[1, 2, 0]], second, atol=0, rtol=0)
+    assert not torch.equal(*found)
