@@ -75,7 +75,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation")] = 0,
     sets: Annotated[list[str], typer.Option(help="Sets of clips to train on")] = list(SETS),  # noqa: B006
     teacher: Annotated[bool, typer.Option(help="Learn from the teacher's features, too")] = True,
-    workers: Annotated[int, typer.Option(help="Processes that augment clips")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that augment clips; 0: the one that trains")] = 0,
     development: Annotated[int, typer.Option(help="Steps between measurements on the development sets; 0: none")] = 250,
 ) -> None:
     """Trains segment embeddings that find the same phrase said by another speaker."""
