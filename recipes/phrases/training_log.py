@@ -1,6 +1,8 @@
 """The course of a training: loss and recall on the development sets.
 
-python -m recipes.phrases.training_log outputs/phrases     # a table, and outputs/phrases/training.png
+    python -m recipes.phrases.training_log outputs/phrases     # a table, and outputs/phrases/training.png
+
+The table has up to 25 measurements, the picture all of them.
 """
 
 import json
