@@ -47,7 +47,7 @@ class WhisperFeatures:
 
     def __call__(self, clips: list[np.ndarray]) -> torch.Tensor:
         """Segments (N, 8, D); what is beyond 29.5 s is left out."""
-        digests = [hashlib.sha256(np.ascontiguousarray(clip).data).digest() for clip in clips]
+        digests = [hashlib.sha256(clip.tobytes()).digest() for clip in clips]
         new = {digest: clip for digest, clip in zip(digests, clips, strict=True) if digest not in self.known}
         if new:
             longest = int((WINDOWS[-1] - 0.5) * SAMPLE_RATE)

@@ -25,6 +25,7 @@ from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError, writing
 
 from ..debian_audio import kajongg_phrases
+from ..emotion.resume import last_checkpoint
 from .audio import read_speech
 from .embedding import embed
 from .evaluate import evaluate, write_results
@@ -94,7 +95,7 @@ def main(
     """Writes the trained model, its results and its card to the folder that ships."""
     model = AudioBranchModel.from_pretrained(source).eval()
     model.config.apply_spec_augment = False  # left to whoever fine-tunes the model
-    state = max((source / "training").glob("*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
+    state = Path(last_checkpoint(source / "training")) / "trainer_state.json"
     steps = json.loads(state.read_text())["global_step"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with exit_on_error(DiskError), writing(target), tempfile.TemporaryDirectory(dir=target.parent) as folder:

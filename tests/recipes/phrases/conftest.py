@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
+from helpers.encoders import WHISPER
 from modeling_audio_branch.audio_input import load_audio
 from recipes.phrases.audio import SAMPLE_RATE, trim
 
@@ -24,9 +25,8 @@ def paused():
 def whisper(tmp_path_factory):
     """A small Whisper of three layers with random weights, in a folder."""
     torch.manual_seed(0)
-    sizes = {"encoder_layers": 3, "decoder_layers": 1, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 51865}
+    sizes = WHISPER | {"encoder_layers": 3, "num_mel_bins": 80, "max_source_positions": 1500}
     folder = tmp_path_factory.mktemp("whisper")
-    WhisperModel(WhisperConfig(**sizes, **heads)).save_pretrained(folder)
+    WhisperModel(WhisperConfig(**sizes)).save_pretrained(folder)
     WhisperFeatureExtractor().save_pretrained(folder)
     return folder
