@@ -4,9 +4,8 @@
     python -m recipes.phrases.evaluate outputs/phrases
 
 Two clips of the same text are augmented and embedded. Each has to find the other among all clips of the batch by its 8
-segment features, compared in order. They also learn from a teacher's embeddings of the clips (teacher.py), less and
-less in the last fifth of the training, in which the learning rate falls, too. README.md lists the commands that come
-before.
+segment features, compared in order. They also learn from a teacher's embeddings of the clips (teacher.py). README.md
+lists the commands that come before.
 """
 
 from pathlib import Path
@@ -25,7 +24,9 @@ from .audio import SAMPLE_RATE
 from .bfloat16 import use_bfloat16
 from .dataset import PhrasePairs, collate, load_set
 from .teacher import SETS
-from .trainer import DECAY, DevRetrievalCallback, PhraseTrainer
+from .trainer import DevRetrievalCallback, PhraseTrainer
+
+DECAY = 0.2  # of the steps, the last ones: the part in which the learning rate falls to 0
 
 
 def make_config(**settings) -> AudioBranchConfig:

@@ -10,8 +10,6 @@ from .development import DevelopmentSets
 from .losses import matryoshka_info_nce, teacher_loss
 from .sampler import LengthBucketBatchSampler
 
-DECAY = 0.2  # of the steps, the last ones: the part in which learning rate and teacher's weight fall to 0
-
 
 class PhraseTrainer(Trainer):
     """Trainer with InfoNCE over batches of about `batch_seconds` of speech on either side of the pairs."""
@@ -38,8 +36,7 @@ class PhraseTrainer(Trainer):
         features = out.segment_features.squeeze(1).float()  # (2 N, 1, S, D) to (2 N, S, D)
         loss = matryoshka_info_nce(features)
         if teacher is not None:
-            rest = 1 - self.state.global_step / self.state.max_steps
-            loss = loss + min(1.0, rest / DECAY) * teacher_loss(features, teacher)
+            loss = loss + teacher_loss(features, teacher)
         return (loss, out) if return_outputs else loss
 
 
