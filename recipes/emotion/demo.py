@@ -1,11 +1,12 @@
 """Fine-tunes on real speech from beginning to end: 42 phrases of a game, spoken by 8 people in two languages.
 
     python -m recipes.emotion.demo        # or: make train-demo; about 8 minutes on two cores
+    python -m recipes.emotion.demo --checkpoint outputs/phrases_whisper --output outputs/whisper_demo    # another model
 
 Downloads the Debian package kajongg (5 MB, unpacked below data/ and not installed), and runs recipes.emotion.train on
-it, from the default checkpoint. Each speaker is in the test split of one fold, and never in its training split. The
-checkpoint was not trained on these recordings, but its settings were chosen on them, which flatters the results a
-little.
+it, from the checkpoint that ships if no other is given. Each speaker is in the test split of one fold, and never in its
+training split. That checkpoint was not trained on these recordings, but its settings were chosen on them, which
+flatters the results a little.
 """
 
 import csv
@@ -26,6 +27,8 @@ SUITS = {"b": "bamboo", "c": "character", "d": "dragon", "s": "stone", "w": "win
 def main(
     steps: Annotated[int, typer.Option(help="Optimizer steps of each fold in place of 15 epochs, for a try.")] = -1,
     output: Annotated[Path, typer.Option(help="Folder for everything that is written.")] = Path("outputs/emotion_demo"),
+    checkpoint: Annotated[str, typer.Option(help="Audio Branch checkpoint to start from.")] = str(CHECKPOINT),
+    freeze_epochs: Annotated[float, typer.Option(help="Epochs with a frozen encoder; -1: always.")] = 0.0,
 ):
     """Fine-tune on the phrases of the game Kajongg, and report the results on speakers held out of training."""
     if shutil.which("apt-get") is None:
@@ -39,13 +42,13 @@ def main(
     train.main(
         "csv",
         str(table),
-        checkpoint=str(CHECKPOINT),
+        checkpoint=checkpoint,
         output=output,
         epochs=15.0,
         steps=steps,
         batch_size=32,
         learning_rate=1e-3,
-        freeze_epochs=0.0,
+        freeze_epochs=freeze_epochs,
         dataset_license="GPL-2+",
     )
 
