@@ -8,6 +8,7 @@ from transformers import Trainer, TrainerCallback
 
 from .development import DevelopmentSets
 from .losses import matryoshka_info_nce, teacher_loss
+from .muon import MuonAndAdamW
 from .sampler import LengthBucketBatchSampler
 
 
@@ -17,6 +18,11 @@ class PhraseTrainer(Trainer):
     def __init__(self, *args, batch_seconds: float, **kwargs):
         super().__init__(*args, **kwargs)
         self.batch_seconds = batch_seconds
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            self.optimizer = MuonAndAdamW(self.model, self.args.learning_rate, self.args.weight_decay)
+        return self.optimizer
 
     def get_train_dataloader(self):
         batches = LengthBucketBatchSampler(self.train_dataset, self.batch_seconds, self.args.seed)
