@@ -4,7 +4,8 @@
 
 Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.whisper.npy beside each set of clips in
 data/phrases: (clips, 8, 512) in float16, the means of layer 5 over each eighth of a clip. Then fits a projection of
-them on pairs of clips of one text (projection.py), and writes it, and NAME.teacher.npy: the projected unit vectors.
+them on pairs of clips of one text (projection.py), and writes it, and NAME.teacher.npy: the projected unit vectors. The
+pairs are of the free sets alone, so that a model which learns from no others is free, too.
 """
 
 from dataclasses import replace
@@ -31,6 +32,7 @@ from .dataset import load_set
 from .projection import fit_projection, project
 
 SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
+FREE_SETS = ("voices", "free")  # whose texts and voices anybody may use
 PROJECTION = "projection", ".safetensors"  # beside the sets of clips
 LAYER, SEGMENTS = 5, 8
 RATE, HOP = 16000, 160  # Hz, samples of a log-mel frame; an encoder frame is two of them
@@ -115,8 +117,8 @@ def main(
     features = {name: write_features(teacher, name) for name in SETS if is_written(name)}
     clips = [
         replace(clip, teacher=row)
-        for name, rows in features.items()
-        for clip, row in zip(load_set(name, with_teacher=False), rows, strict=True)
+        for name in FREE_SETS
+        for clip, row in zip(load_set(name, with_teacher=False), features[name], strict=True)
     ]
     projection = fit_projection(clips)
     with exit_on_error(DiskError):

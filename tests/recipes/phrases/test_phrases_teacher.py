@@ -61,6 +61,7 @@ def test_every_clip_gets_features_that_do_not_depend_on_the_order(whisper, speec
 def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(whisper, speech, tmp_path, monkeypatch):
     projection = torch.nn.Sequential(torch.nn.LayerNorm(32), torch.nn.Linear(32, 32), torch.nn.GELU())
     monkeypatch.setattr(teacher, "fit_projection", lambda _: projection)
+    monkeypatch.setattr(teacher, "FREE_SETS", ("recordings",))
     teacher.main(whisper)
     path = tmp_path / "phrases" / "recordings.teacher.npy"
     embedded = np.load(path).astype(np.float32)
@@ -77,6 +78,18 @@ def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(wh
     writer.save("recordings")
     with pytest.raises(pytest.fail.Exception, match="computed again"):
         teacher.main(whisper)
+
+
+def test_the_projection_is_fitted_on_the_free_sets_alone(whisper, speech, monkeypatch):
+    writer = ClipWriter()
+    for name in teacher.FREE_SETS:
+        writer.add(np.full(8000, 0.5), name, "en", "joe")
+        writer.save(name)
+    fitted = []
+    monkeypatch.setattr(teacher, "fit_projection", lambda clips: fitted.extend(clips) or torch.nn.Identity())
+    teacher.main(whisper)
+    assert {each.record.text for each in fitted} == {"voices", "free"}
+    assert all(each.teacher.shape == (8, 32) for each in fitted)
 
 
 def test_a_baseline_is_standardised_by_training_recordings_and_a_wrong_name_is_a_sentence(whisper, speech):
