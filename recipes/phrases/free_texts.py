@@ -1,5 +1,5 @@
 """Texts that anybody may use, to be spoken by synthesizers: names and phrases of Unicode's CLDR (through Babel, under
-the Unicode licence), and number words.
+the Unicode licence), number words, and what Django says to its users (BSD).
 
 None of them comes from a recording. Words that the test says too (numbers, names of countries) are among them, as they
 are among the words of any language.
@@ -9,12 +9,14 @@ import datetime
 import random
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 LANGUAGES = (  # as espeak-ng and CLDR call them. Italian is left out: the test's Italian stays an unseen language.
     *("bg", "ca", "cs", "da", "de", "el", "en", "es", "fi", "fr", "hu", "lt", "nl", "pl", "pt", "ro"),
     *("ru", "sk", "sl", "sv", "tr", "uk"),
 )
 MAX_CHARACTERS = 45  # about 4 s of speech
+MESSAGE = re.compile(r"[^\W\d_][^\d%{}<>()\[\]|/\\_=@#*&\n]{1,44}")  # of Django: plain words
 SHARES = {"name": 0.3, "number": 0.3, "date": 0.1, "time": 0.05, "unit": 0.1, "pair": 0.15}
 UNITS = ("kilometer", "meter", "minute", "hour", "day", "week", "month", "year", "kilogram", "liter", "degree", "byte")
 
@@ -25,8 +27,7 @@ def free_texts(language: str, number: int) -> list[str]:
     Raises:
         ValueError: The language is none of `LANGUAGES`.
     """
-    if language not in LANGUAGES:
-        raise ValueError(f"There are no texts in {language!r}; give one of {', '.join(LANGUAGES)}.")
+    _check(language)
     generator = random.Random(f"texts {language}")
     texts = dict.fromkeys(numeral(value, language) for value in range(101))
     for text in _endless(language, generator):
@@ -35,6 +36,32 @@ def free_texts(language: str, number: int) -> list[str]:
         if 2 <= len(text) <= MAX_CHARACTERS and not re.search(r"\d", text):
             texts[text] = None
     return list(texts)[:number]
+
+
+def messages(language: str) -> list[str]:
+    """The words, phrases and sentences of Django's translations, without those that are filled in with a name.
+
+    Raises:
+        ValueError: The language is none of `LANGUAGES`.
+    """
+    import django
+    from babel.messages.mofile import read_mo
+
+    _check(language)
+    translated = language if language != "en" else LANGUAGES[0]  # Django's own language has no translations
+    texts = set()
+    for path in Path(django.__file__).parent.rglob(f"locale/{translated}/LC_MESSAGES/*.mo"):
+        with path.open("rb") as file:
+            for message in read_mo(file):
+                text = message.id if language == "en" else message.string
+                if isinstance(text, str) and MESSAGE.fullmatch(text):  # not one for each grammatical number
+                    texts.add(text.strip())
+    return sorted(texts)
+
+
+def _check(language):
+    if language not in LANGUAGES:
+        raise ValueError(f"There are no texts in {language!r}; give one of {', '.join(LANGUAGES)}.")
 
 
 def numeral(value: int, language: str) -> str:

@@ -25,7 +25,7 @@ from ..debian_audio import PACKAGES
 from .audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE
 from .clips import ClipWriter, is_written, load_clips
 from .espeak import Espeak, synthesize_voices
-from .free_texts import LANGUAGES, free_texts
+from .free_texts import LANGUAGES, free_texts, messages
 from .transcripts import word_texts
 
 
@@ -84,7 +84,8 @@ def main(
 ) -> None:
     """Speaks texts with espeak-ng."""
     write_clips("synthesized", texts_of_recordings(voices, words), processes)
-    jobs = (SynthesisJob(text, language, voices) for language in LANGUAGES for text in free_texts(language, free))
+    texts = {language: [*free_texts(language, free), *messages(language)] for language in LANGUAGES}
+    jobs = (SynthesisJob(text, language, voices) for language in texts for text in dict.fromkeys(texts[language]))
     write_clips("free", jobs, processes)
 
 
