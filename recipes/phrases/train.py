@@ -23,7 +23,7 @@ from ..emotion.resume import last_checkpoint
 from .audio import SAMPLE_RATE
 from .bfloat16 import use_bfloat16
 from .dataset import PhrasePairs, collate, load_set
-from .teacher import SETS
+from .teacher import FREE_SETS
 from .trainer import DevRetrievalCallback, PhraseTrainer
 
 DECAY = 0.2  # of the steps, the last ones: the part in which the learning rate falls to 0
@@ -74,7 +74,7 @@ def main(
     num_segments: Annotated[int, typer.Option(help="Segments of a clip")] = 8,
     pooling: Annotated[str, typer.Option(help="attention, max, avg or learnable")] = "attention",
     seed: Annotated[int, typer.Option(help="Of weights, batches and augmentation")] = 0,
-    sets: Annotated[list[str], typer.Option(help="Sets of clips to train on")] = list(SETS),  # noqa: B006
+    sets: Annotated[list[str], typer.Option(help="Sets of clips to train on")] = list(FREE_SETS),  # noqa: B006
     teacher: Annotated[bool, typer.Option(help="Learn from the teacher's features, too")] = True,
     workers: Annotated[int, typer.Option(help="Processes that augment clips; 0: the one that trains")] = 0,
     development: Annotated[int, typer.Option(help="Steps between measurements on the development sets; 0: none")] = 250,
