@@ -18,10 +18,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, learning_rate: float, weight_decay: float):
-        linear = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
-        matrices = [weight for weight in linear if weight.requires_grad]
-        known = {id(weight) for weight in matrices}
-        others = [each for each in model.parameters() if each.requires_grad and id(each) not in known]
+        linear = {id(module.weight) for module in model.modules() if isinstance(module, nn.Linear)}
+        trained = [each for each in model.parameters() if each.requires_grad]
+        matrices = [each for each in trained if id(each) in linear]
+        others = [each for each in trained if id(each) not in linear]
         groups = [
             {"params": [each for each in others if each.ndim > 1], "weight_decay": weight_decay},
             {"params": [each for each in others if each.ndim < 2], "weight_decay": 0.0},
@@ -32,7 +32,11 @@ class MuonAndAdamW(torch.optim.Optimizer):
             ),
             torch.optim.AdamW(groups, lr=learning_rate),
         )
-        super().__init__([*matrices, *others], {})
+        super().__init__(trained, {})
+        self._take_groups()
+
+    def _take_groups(self):
+        """Shows the groups of both parts, so that a schedule which changes their learning rates reaches the parts."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
@@ -46,4 +50,4 @@ class MuonAndAdamW(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict) -> None:
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        self._take_groups()
