@@ -16,7 +16,7 @@ LANGUAGES = (  # as espeak-ng and CLDR call them. Italian is left out: the test'
     *("ru", "sk", "sl", "sv", "tr", "uk"),
 )
 MAX_CHARACTERS = 45  # about 4 s of speech
-PLAIN = r"[^\d%{}<>()\[\]|/\\_=@#*&\n]"  # a character of a message of Django that can be spoken
+MESSAGE = re.compile(rf"[^\W\d_][^\d%{{}}<>()\[\]|/\\_=@#*&\n]{{1,{MAX_CHARACTERS - 1}}}")  # of Django: plain words
 SHARES = {"name": 0.3, "number": 0.3, "date": 0.1, "time": 0.05, "unit": 0.1, "pair": 0.15}
 UNITS = ("kilometer", "meter", "minute", "hour", "day", "week", "month", "year", "kilogram", "liter", "degree", "byte")
 
@@ -49,12 +49,12 @@ def messages(language: str) -> list[str]:
 
     _check(language)
     translated = language if language != "en" else LANGUAGES[0]  # Django's own language has no translations
-    plain, texts = re.compile(rf"(?![\W\d_]){PLAIN}{{2,{MAX_CHARACTERS}}}"), set()
+    texts = set()
     for path in Path(django.__file__).parent.rglob(f"locale/{translated}/LC_MESSAGES/*.mo"):
         with path.open("rb") as file:
             for message in read_mo(file):
                 text = message.id if language == "en" else message.string
-                if isinstance(text, str) and plain.fullmatch(text):  # not one for each grammatical number
+                if isinstance(text, str) and MESSAGE.fullmatch(text):  # not one for each grammatical number
                     texts.add(text.strip())
     return sorted(texts)
 
