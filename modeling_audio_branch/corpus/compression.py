@@ -68,7 +68,7 @@ def rotation_of(name: str | None, feature_dim: int) -> torch.Tensor | None:
 
 
 def read_rotation(path: Path, feature_dim: int) -> torch.Tensor:
-    """The rotation (D, D) in a file.
+    """The rotation (D, D) in a file, in float32.
 
     Raises:
         CorpusError: It holds something else.
@@ -77,7 +77,8 @@ def read_rotation(path: Path, feature_dim: int) -> torch.Tensor:
         rotation = load_file(path)["rotation"]
     except Exception as error:  # safetensors has no class of its own that all its errors belong to
         raise CorpusError(f"{path} holds no rotation ({first_line(error):.100}).") from error
-    fits = rotation.shape == (feature_dim, feature_dim) and rotation.dtype == torch.float32
+    fits = rotation.shape == (feature_dim, feature_dim) and rotation.is_floating_point()
+    rotation = rotation.float()
     if not fits or not torch.allclose(rotation.T @ rotation, torch.eye(feature_dim), atol=1e-3):
         raise CorpusError(f"{path} holds no rotation of {feature_dim} components.")
     return rotation
@@ -94,13 +95,13 @@ def fit_rotation(segment_features: torch.Tensor) -> torch.Tensor:
 
 
 def save_rotation(rotation: torch.Tensor, folder: Path) -> None:
-    """Writes it to the folder of a checkpoint.
+    """Writes it to the folder of a checkpoint, in half precision: half a megabyte for 512 components.
 
     Raises:
         DiskError: The file can't be written.
     """
     with replaced_file(folder / FILE) as file:
-        file.write_bytes(save({"rotation": rotation}))
+        file.write_bytes(save({"rotation": rotation.half()}))
 
 
 def compress(segment_features: torch.Tensor, form: FeatureFormat, rotation: torch.Tensor | None = None) -> np.ndarray:

@@ -71,8 +71,10 @@ def test_what_is_impossible_is_refused(form, message):
 def test_a_rotation_comes_with_a_checkpoint(tmp_path):
     rotation = fit_rotation(features(100))
     save_rotation(rotation, tmp_path)
-    assert torch.equal(rotation_of(str(tmp_path), WIDTH), rotation)
+    assert torch.equal(rotation_of(str(tmp_path), WIDTH), rotation.half().float())
     torch.testing.assert_close(rotation.T @ rotation, torch.eye(WIDTH), atol=1e-5, rtol=0)
+    save_file({"rotation": rotation}, tmp_path / "rotation.safetensors")  # as of checkpoints before it was halved
+    assert torch.equal(rotation_of(str(tmp_path), WIDTH), rotation)
     assert rotation_of(None, WIDTH) is None
     with pytest.raises(CorpusError, match="rotation.safetensors holds no rotation of 16 components"):
         rotation_of(str(tmp_path), 16)
