@@ -43,12 +43,12 @@ def half_precision_state(model) -> dict[str, torch.Tensor]:
 
 
 def save_without_code(model, folder: Path) -> None:
-    """Saves weights, configuration and extractor settings, without the code and the settings that refer to it."""
+    """Saves weights, settings and the files of sentence-transformers, without the code and the settings that name it."""
     model.save_pretrained(folder, state_dict=half_precision_state(model))
     AudioBranchFeatureExtractor.from_model(model).save_pretrained(folder)
     for path in folder.glob("*.py"):
         path.unlink()
-    for path in folder.glob("*.json"):
+    for path in (folder / "config.json", folder / "preprocessor_config.json"):
         settings = json.loads(path.read_text())
         settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
         path.write_text(json.dumps(settings, indent=2) + "\n")
@@ -95,6 +95,7 @@ def main(
     """Writes the trained model, its results and its card to the folder that ships."""
     model = AudioBranchModel.from_pretrained(source).eval()
     model.config.apply_spec_augment = False  # left to whoever fine-tunes the model
+    model.config.embedding_output = "sequence_embedding"  # one vector of a clip: its segments in order
     state = Path(last_checkpoint(source / "training")) / "trainer_state.json"
     steps = json.loads(state.read_text())["global_step"]
     target.parent.mkdir(parents=True, exist_ok=True)
