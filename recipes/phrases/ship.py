@@ -43,7 +43,7 @@ def half_precision_state(model) -> dict[str, torch.Tensor]:
 
 
 def save_without_code(model, folder: Path) -> None:
-    """Saves weights, settings and the files of sentence-transformers, without the code and the settings that name it."""
+    """Saves weights, settings and the files of sentence-transformers, without code and the settings that name it."""
     model.save_pretrained(folder, state_dict=half_precision_state(model))
     AudioBranchFeatureExtractor.from_model(model).save_pretrained(folder)
     for path in folder.glob("*.py"):
