@@ -77,7 +77,7 @@ def write_results(results: PhraseResults, method: str, path: Path) -> None:
         "interval": "95 % bootstrap of phrases",
         "hardware": f"{torch.get_num_threads()} CPU cores",
         "metrics": metrics,
-        "training_data": {"name": "Fish Fillets and Tux Paint recordings, espeak-ng", "license": "GPL-2"},
+        "training_data": {"name": "free texts, by espeak-ng, Kokoro-82M and flite", "license": "free, by source"},
         "versions": {"torch": torch.__version__},
     }
     with replaced_file(path) as file:

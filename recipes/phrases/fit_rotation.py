@@ -3,7 +3,7 @@
     python -m recipes.phrases.prepare
     python -m recipes.phrases.fit_rotation checkpoints/phrases
 
-No recording of the test is used: the principal components are those of the unit segments of 900 training recordings.
+No recording of the test is used: the principal components are those of the unit segments of 900 recordings of people.
 """
 
 import random

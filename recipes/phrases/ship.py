@@ -1,4 +1,4 @@
-r"""Writes checkpoints/phrases: the weights in half precision, their results and a card.
+r"""Writes checkpoints/phrases_free: the weights in half precision, their results and a card.
 
     python -m recipes.phrases.train --start outputs/phrases --steps 60 --seconds 60 --learning-rate 3e-4 \
         --pooling avg --output outputs/poolings/avg    # likewise for other poolings, and with --num-segments 1
@@ -28,11 +28,13 @@ from ..debian_audio import kajongg_phrases
 from ..emotion.resume import last_checkpoint
 from .audio import read_speech
 from .embedding import embed
-from .evaluate import evaluate, write_results
+from .evaluate import TRIMMED, evaluate, write_results
 from .report import number_words_table, print_results, retrieval_table, robustness_table
 from .results import PhraseResults, read_results
+from .training_log import read_training, training_table
 
 CARD_TEMPLATE = Path(__file__).with_name("card_template.md")
+CODE_LICENSE = Path(__file__).parents[2] / "LICENSE"  # Apache-2.0, that of the weights, too
 METHOD = "this model"  # as the results call it
 
 
@@ -66,12 +68,22 @@ def pooling_section(path: Path) -> str:
     )
 
 
-def render_card(results: PhraseResults, poolings: str, parameters: int, steps: int, cosine: float) -> str:
-    """The card: its tables of results, the number of parameters, the steps, and the least cosine of the rounding."""
+def render_card(
+    results: PhraseResults, training: str, poolings: str, parameters: int, steps: int, cosine: float
+) -> str:
+    """The card: its tables of results and of the training, the number of parameters, the steps, and the least cosine
+    of the rounding.
+    """
+    trimmed = [
+        replace(each, method=METHOD, condition=f"{each.condition}, {TRIMMED}")
+        for each in results.robustness
+        if each.method == f"{METHOD}, {TRIMMED}" and "silence" in each.condition
+    ]
     return CARD_TEMPLATE.read_text(encoding="utf-8").format(
         parameters=parameters / 1e6,
+        training=training,
         phrases=retrieval_table(results.retrieval),
-        robustness=robustness_table(results.robustness, METHOD),
+        robustness=robustness_table(results.robustness + trimmed, METHOD),
         numbers=number_words_table(results.number_words),
         poolings=poolings,
         steps=steps,
@@ -89,7 +101,7 @@ def rounding_cosine(rounded, model) -> float:
 def main(
     source: Annotated[Path, typer.Option(help="Folder of the trained model")] = Path("outputs/phrases"),
     poolings: Annotated[Path, typer.Option(help="Results of other poolings")] = Path("outputs/poolings.json"),
-    target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases"),
+    target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases_free"),
     whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
 ) -> None:
     """Writes the trained model, its results and its card to the folder that ships."""
@@ -106,9 +118,10 @@ def main(
         print_results(results)
         write_results(results, METHOD, complete / "results.json")
         cosine = rounding_cosine(AudioBranchModel.from_pretrained(complete).eval(), model)
-        card = render_card(results, pooling_section(poolings), model.num_parameters(), steps, cosine)
+        training = training_table(read_training(source))
+        card = render_card(results, training, pooling_section(poolings), model.num_parameters(), steps, cosine)
         (complete / "README.md").write_text(card, encoding="utf-8")
-        shutil.copyfile("/usr/share/common-licenses/GPL-2", complete / "LICENSE")
+        shutil.copyfile(CODE_LICENSE, complete / "LICENSE")
         shutil.rmtree(target, ignore_errors=True)
         complete.rename(target)
     print(f"{target}: {model.num_parameters():,} parameters, cosine to float32 at least {cosine:.6f}")

@@ -1,6 +1,6 @@
-"""Speaks texts with espeak-ng: those of the recordings, and free ones.
+"""Speaks texts with espeak-ng: free ones, and, if asked for, those of the recordings.
 
-    python -m recipes.phrases.synthesize      # a minute on two cores; adds `synthesized` and `free` to data/phrases
+    python -m recipes.phrases.synthesize      # a minute on two cores; adds `free` to data/phrases
 
 Each text is spoken by several voices, at random speeds and pitches that depend on the text alone.
 """
@@ -81,9 +81,13 @@ def main(
     words: Annotated[int, typer.Option(help="Texts of one or two words in each language")] = 300,
     free: Annotated[int, typer.Option(help="Free texts in each language")] = 300,
     processes: Annotated[int, typer.Option(help="That synthesize at a time")] = 2,
+    recordings: Annotated[
+        bool, typer.Option(help="Also speak the texts of recordings and words: `synthesized`")
+    ] = False,
 ) -> None:
     """Speaks texts with espeak-ng."""
-    write_clips("synthesized", texts_of_recordings(voices, words), processes)
+    if recordings:
+        write_clips("synthesized", texts_of_recordings(voices, words), processes)
     texts = {language: [*free_texts(language, free), *messages(language)] for language in LANGUAGES}
     jobs = (SynthesisJob(text, language, voices) for language in texts for text in dict.fromkeys(texts[language]))
     write_clips("free", jobs, processes)

@@ -2,7 +2,7 @@
 
     python -m recipes.phrases.teacher whisper-base      # a folder in Transformers' format; 25 minutes on two cores
 
-Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.whisper.npy beside each set of clips in
+Whisper base stands in packages of PyPI under the MIT licence. Writes NAME.whisper.npy beside sets of clips in
 data/phrases: (clips, 8, 512) in float16, the means of layer 5 over each eighth of a clip. Then fits a projection of
 them on pairs of clips of one text (projection.py), and writes it, and NAME.teacher.npy: the projected unit vectors. The
 pairs are of the free sets alone, so that a model which learns from no others is free, too.
@@ -27,11 +27,10 @@ from modeling_audio_branch.hub.writing import replaced_file
 
 from .audio import SAMPLE_RATE
 from .bfloat16 import use_bfloat16
-from .clips import clip_path, is_written
+from .clips import clip_path
 from .dataset import load_set
 from .projection import fit_projection, project
 
-SETS = ("recordings", "words", "unlabelled", "voices", "synthesized", "free")
 FREE_SETS = ("voices", "free")  # whose texts and voices anybody may use
 PROJECTION = "projection", ".safetensors"  # beside the sets of clips
 LAYER, SEGMENTS = 5, 8
@@ -111,10 +110,11 @@ def write_features(teacher: WhisperTeacher, name: str) -> np.ndarray:
 
 def main(
     whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
+    sets: Annotated[list[str], typer.Option(help="Further sets of clips, for training on them, too")] = [],  # noqa: B006
 ) -> None:
     """Writes a frozen Whisper encoder's features of the training clips, projected."""
     teacher = WhisperTeacher(whisper, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    features = {name: write_features(teacher, name) for name in SETS if is_written(name)}
+    features = {name: write_features(teacher, name) for name in dict.fromkeys((*FREE_SETS, *sets))}
     clips = [
         replace(clip, teacher=row)
         for name in FREE_SETS

@@ -1,4 +1,4 @@
-"""The checkpoint that ships: its weights, its card, its results, and what it is for."""
+"""The checkpoints that ship: their weights, their cards, their results, and what they are for."""
 
 import importlib.util
 import json
@@ -28,6 +28,7 @@ from recipes.phrases.ship import METHOD, render_card
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "checkpoints" / "phrases"
+FREE = ROOT / "checkpoints" / "phrases_free"
 PHRASES = ROOT / "examples" / "phrases"
 
 
@@ -36,22 +37,31 @@ def model():
     return AudioBranchModel.from_pretrained(FOLDER)
 
 
-def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
-    names = {path.name for path in FOLDER.iterdir()}
+@pytest.mark.parametrize(
+    ("folder", "license", "text"),
+    [
+        (FOLDER, "gpl-2.0", "GNU GENERAL PUBLIC LICENSE\n                       Version 2"),
+        (FREE, "apache-2.0", "Apache License\n                           Version 2.0"),
+    ],
+)
+def test_a_checkpoint_is_small_has_no_code_and_says_its_licence(folder, license, text):
+    names = {path.name for path in folder.iterdir()}
     parts = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "LICENSE", "results.json"}
     parts |= {"search.safetensors", "rotation.safetensors", *FILES}
     assert names == parts
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
+    model = AudioBranchModel.from_pretrained(folder)
     assert model.num_parameters() < 8e6 and model.dtype == torch.float32
-    metadata = yaml.safe_load((FOLDER / "README.md").read_text().split("---")[1])
-    assert metadata["license"] == "gpl-2.0"
-    assert "GNU GENERAL PUBLIC LICENSE\n                       Version 2" in (FOLDER / "LICENSE").read_text()
+    metadata = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    assert metadata["license"] == license
+    assert text in (folder / "LICENSE").read_text()
 
 
-def test_the_documented_results_are_those_that_were_measured():
-    results = json.loads((FOLDER / "results.json").read_text())
-    measured = read_results(FOLDER / "results.json")
-    card = (FOLDER / "README.md").read_text()
+@pytest.mark.parametrize("folder", [FOLDER, FREE])
+def test_the_documented_results_are_those_that_were_measured(folder):
+    results = json.loads((folder / "results.json").read_text())
+    measured = read_results(folder / "results.json")
+    card = (folder / "README.md").read_text()
     documented = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
     assert retrieval_table(measured.retrieval) in card and number_words_table(measured.number_words) in card
     for name, metric in results["metrics"].items():
@@ -60,23 +70,36 @@ def test_the_documented_results_are_those_that_were_measured():
             assert f"{metric['value']:.1f} ({metric['low']:.1f} to {metric['high']:.1f})" in documented, name
 
 
-def test_the_results_are_read_and_written_as_they_are():
-    results = json.loads((FOLDER / "results.json").read_text())
-    measured = read_results(FOLDER / "results.json")
+@pytest.mark.parametrize("folder", [FOLDER, FREE])
+def test_the_results_are_read_and_written_as_they_are(folder):
+    results = json.loads((folder / "results.json").read_text())
+    measured = read_results(folder / "results.json")
     assert measured.to_json() == {name: results[name] for name in ("phrases", "number_words", "robustness")}
     pooled = percent_to_json(number_words_percent(measured.number_words, METHOD))
     assert pooled == pytest.approx(results["metrics"]["number words"], abs=1e-4)
 
 
-def test_the_card_is_the_template_with_the_results(model):
-    card = (FOLDER / "README.md").read_text()
-    measured = read_results(FOLDER / "results.json")
+def test_the_card_is_the_template_with_the_results():
+    """That of the recipe as it is: the card of the older checkpoint tells of another one."""
+    card = (FREE / "README.md").read_text()
+    measured = read_results(FREE / "results.json")
     poolings = card.split(number_words_table(measured.number_words) + "\n")[1].split("\nCommand: ")[0]
-    rendered = render_card(measured, poolings, model.num_parameters(), steps=1400, cosine=1.0)
-    assert rendered == card
+    training = "| step |" + card.split("| step |")[1].split("\n\n")[0]
+    steps = int(training.splitlines()[-1].split("|")[1])
+    parameters = AudioBranchModel.from_pretrained(FREE).num_parameters()
+    assert render_card(measured, training, poolings, parameters, steps, cosine=1.0) == card
 
 
-def test_it_finds_the_phrase_of_a_speaker_it_never_heard(model):
+def test_the_free_one_names_a_licence_for_each_source_of_its_speech():
+    card = (FREE / "README.md").read_text()
+    for source in ("CLDR", "num2words", "Django", "espeak-ng", "Kokoro-82M", "flite", "Whisper base"):
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {source}"))
+        assert row.count("|") == 4, row
+
+
+@pytest.mark.parametrize("folder", [FOLDER, FREE])
+def test_it_finds_the_phrase_of_a_speaker_it_never_heard(folder):
+    model = AudioBranchModel.from_pretrained(folder)
     files = [PHRASES / f"{name}.flac" for name in ("carlo_marked_urgent", "paola_marked_urgent", "paola_leave_message")]
     features = F.normalize(model.encode(files, show_progress=False).segment_features, dim=-1)  # (3, 8, 512)
     same, other = (features[0] * features[1:]).sum(-1).mean(-1).tolist()
@@ -162,7 +185,7 @@ def test_the_picture_of_two_speakers_is_drawn(tmp_path):
 def test_the_card_and_the_page_say_how_the_folder_loads_without_code(tmp_path):
     """AutoModel finds no code in the folder: the package must be imported first, as its card says."""
     sentence = "so `AutoModel` loads it only after `import modeling_audio_branch`"
-    for page in (FOLDER / "README.md", ROOT / "docs" / "checkpoint.md"):
+    for page in (FOLDER / "README.md", FREE / "README.md", ROOT / "docs" / "checkpoint.md"):
         assert sentence in " ".join(page.read_text().split()), page
     code = f"""
     from transformers import AutoModel

@@ -62,7 +62,7 @@ def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(wh
     projection = torch.nn.Sequential(torch.nn.LayerNorm(32), torch.nn.Linear(32, 32), torch.nn.GELU())
     monkeypatch.setattr(teacher, "fit_projection", lambda _: projection)
     monkeypatch.setattr(teacher, "FREE_SETS", ("recordings",))
-    teacher.main(whisper)
+    teacher.main(whisper, sets=[])
     path = tmp_path / "phrases" / "recordings.teacher.npy"
     embedded = np.load(path).astype(np.float32)
     raw = torch.from_numpy(np.load(tmp_path / "phrases" / "recordings.whisper.npy").astype(np.float32))
@@ -71,23 +71,23 @@ def test_features_are_kept_when_the_command_stops_and_made_anew_for_new_clips(wh
     assert embedded.shape == (5, 8, 32) and np.abs(expected - embedded).max() < 0.01
     monkeypatch.setattr(WhisperTeacher, "embed", lambda *_: pytest.fail("computed again"))
     path.unlink()
-    teacher.main(whisper)
+    teacher.main(whisper, sets=[])
     assert np.abs(np.load(path) - embedded).max() < 0.01
     writer = ClipWriter()
     writer.add(np.full(8000, 0.5), "another", "fr", "anna")
     writer.save("recordings")
     with pytest.raises(pytest.fail.Exception, match="computed again"):
-        teacher.main(whisper)
+        teacher.main(whisper, sets=[])
 
 
 def test_the_projection_is_fitted_on_the_free_sets_alone(whisper, speech, monkeypatch):
     writer = ClipWriter()
     for name in teacher.FREE_SETS:
-        writer.add(np.full(8000, 0.5), name, "en", "joe")
+        writer.add(np.full(8000, 0.5), name, "en", "kokoro")
         writer.save(name)
     fitted = []
     monkeypatch.setattr(teacher, "fit_projection", lambda clips: fitted.extend(clips) or torch.nn.Identity())
-    teacher.main(whisper)
+    teacher.main(whisper, sets=["recordings"])
     assert {each.record.text for each in fitted} == {"voices", "free"}
     assert all(each.teacher.shape == (8, 32) for each in fitted)
 
