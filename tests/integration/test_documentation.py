@@ -173,8 +173,8 @@ def test_the_prepared_speeds_of_the_two_tables_of_parakeet_are_the_same():
 def test_the_readmes_results_of_the_checkpoint_are_those_of_its_page():
     readme = next(table for table in tables(README.read_text()) if "Italian" in table[0])
     page = next(table for table in tables((DOCS / "checkpoint.md").read_text()) if "Italian" in table[0])
-    assert readme[0] == page[0] and len(readme) == 3
-    assert [row[1:] for row in readme[1:]] == [row[1:] for row in page[1:3]]
+    assert readme[0] == page[0] and len(readme) == 4
+    assert [row[1:] for row in readme[1:]] == [row[1:] for row in page[1:4]]
 
 
 def test_every_setting_is_in_the_configuration_page_with_its_default():
