@@ -5,8 +5,8 @@
     python -m recipes.phrases.neural_voices      # 30 minutes on one core; writes voices.npy and voices.json
 
 Kokoro-82M (Apache-2.0) has five Japanese voices in its package. Each clip takes a random mixture of them, and the
-phonemes of the text's language. Flite's voices (CMU's licence, like BSD's) speak English. Voices of Piper are left out:
-those in packages were trained on from one whose recordings are licensed for research alone.
+phonemes of the text's language. Flite's voices (CMU's licence, like BSD's) speak English. Joe, a voice of
+Piper in another package, is left out: it was trained on from one whose recordings restrict commercial use.
 """
 
 import json

@@ -32,11 +32,11 @@ def audio():
     return shared_clips()
 
 
-def assert_valid_frames_equal(states, golden, lengths):
+def assert_valid_frames_equal(states, golden, lengths, tolerance=2e-5):
     for got, expected, length in zip(states, golden, lengths.tolist(), strict=True):
         # Where input scaling makes numbers around 50, 2e-5 is a few units in the last place: allow it per unit of size.
         size = max(1.0, expected[:length].square().mean().sqrt().item())
-        torch.testing.assert_close(got[:length], expected[:length], atol=2e-5 * size, rtol=0)
+        torch.testing.assert_close(got[:length], expected[:length], atol=tolerance * size, rtol=0)
 
 
 def test_an_archive_gives_nemos_frames_at_every_stage(converted):
@@ -73,7 +73,9 @@ def test_an_archive_gives_nemos_output_for_raw_audio(converted):
     waveforms, mask = shared_clips(golden.get("lengths"))
     with torch.no_grad():
         output = model(waveforms, attention_mask=mask)
-    assert_valid_frames_equal(output.last_hidden_state, golden["encoded"].transpose(1, 2), golden["encoded_lengths"])
+    # The log-mel frames depend on the CPU (see test_log_mel.py): 6e-5 on one of Intel.
+    expected = golden["encoded"].transpose(1, 2)
+    assert_valid_frames_equal(output.last_hidden_state, expected, golden["encoded_lengths"], tolerance=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in ARCHIVES if (NEMO / name / "edge.safetensors").exists()])
