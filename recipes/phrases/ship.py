@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError, writing
+from modeling_audio_branch.hub.repository import license_text
 
 from ..debian_audio import kajongg_phrases
 from ..emotion.resume import last_checkpoint
@@ -34,7 +35,6 @@ from .results import PhraseResults, read_results
 from .training_log import read_training, training_table
 
 CARD_TEMPLATE = Path(__file__).with_name("card_template.md")
-CODE_LICENSE = Path(__file__).parents[2] / "LICENSE"  # Apache-2.0, that of the weights, too
 METHOD = "this model"  # as the results call it
 
 
@@ -121,7 +121,7 @@ def main(
         training = training_table(read_training(source))
         card = render_card(results, training, pooling_section(poolings), model.num_parameters(), steps, cosine)
         (complete / "README.md").write_text(card, encoding="utf-8")
-        shutil.copyfile(CODE_LICENSE, complete / "LICENSE")
+        (complete / "LICENSE").write_text(license_text(), encoding="utf-8")  # the weights are under that of the code
         shutil.rmtree(target, ignore_errors=True)
         complete.rename(target)
     print(f"{target}: {model.num_parameters():,} parameters, cosine to float32 at least {cosine:.6f}")
