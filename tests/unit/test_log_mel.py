@@ -27,7 +27,7 @@ def test_log_mel_equals_nemos(log_mel):
     assert frame_mask.sum(-1).tolist() == golden["mel_lengths"].tolist()
     # A bin of little power holds the rounding of the FFT, which MKL computes in another way on CPUs of Intel.
     difference = (features - golden["mel"].transpose(1, 2)).abs()
-    assert difference.quantile(0.998) < 2e-5 and difference.max() < 1e-3
+    assert difference.quantile(0.998) < 2e-5 and difference.max() < 5e-4
 
 
 def test_log_mel_equals_nemos_on_clips_of_every_edge_length(log_mel):
