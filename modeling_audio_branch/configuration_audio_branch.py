@@ -106,6 +106,9 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
         num_heads: Attention heads, in the encoder and in attention pooling; must divide `d_model`.
         num_segments: Segments per clip, whatever its length.
         pooling_type: How the frames of a segment become one vector: `attention`, `max`, `avg` or `learnable`.
+        segmentation: Where a clip is cut into segments: `uniform`, at equal times, or `learned`, where a learned mass
+            of its frames has passed, so that silence and noise move no border ([`LearnedSegmentation`]; with the
+            poolings `attention` and `avg`).
         use_temporal_encoding: Add a learned vector to each segment that tells the first from the last.
         dropout: Dropout probability everywhere it is used, in [0, 1).
         sample_rate: Sampling rate of the audio in Hz.
@@ -167,6 +170,7 @@ class AudioBranchConfig(LogMelSettings, PreTrainedConfig):
     num_heads: int = 8
     num_segments: int = 8
     pooling_type: Literal["attention", "max", "avg", "learnable"] = "attention"
+    segmentation: Literal["uniform", "learned"] = "uniform"
     use_temporal_encoding: bool = True
     dropout: float | int = 0.1
     sample_rate: int = 16000

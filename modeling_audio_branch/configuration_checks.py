@@ -63,6 +63,11 @@ def _check_sizes(config):
     for name in ("num_time_masks", "num_freq_masks", "freq_mask_width"):
         if getattr(config, name) < 0:
             raise ValueError(f"{name}={getattr(config, name)} is impossible: give 0 (off) or more.")
+    if config.segmentation == "learned" and config.pooling_type not in ("attention", "avg"):
+        raise ValueError(
+            f"segmentation='learned' with pooling_type={config.pooling_type!r} is impossible: it goes with 'attention' "
+            f"and 'avg', in which frames have weights."
+        )
     if not 0 <= config.dropout < 1:
         raise ValueError(f"dropout={config.dropout} is impossible: give a probability of at least 0 and under 1.")
     if not 0 <= config.time_mask_ratio <= 1:

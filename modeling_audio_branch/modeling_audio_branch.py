@@ -295,15 +295,15 @@ class AudioBranchModel(EncodingMixin, AudioBranchPreTrainedModel):
             frame_seconds = None if self.config.encoder_config else frame_seconds
             found = find_spans(spans, seconds.tolist(), frame_mask.sum(-1).tolist(), frame_seconds)
         if found is None or found.are_clips:
-            segments, weights = self.pooling(hidden_states, frame_mask)  # (B, S, D), (B, H, S, T')
+            segments, weights, borders = self.pooling(hidden_states, frame_mask)  # (B, S, D), (B, H, S, T'), (B, S + 1)
         else:
-            segments = pool_spans(self.pooling, hidden_states, found.frames)  # (M, S, D)
+            segments, borders = pool_spans(self.pooling, hidden_states, found.frames)  # (M, S, D), (M, S + 1)
         features = self.projection(segments)  # (B or M, S, feature_dim)
         if found is None:
-            times = times_of_segments(torch.zeros_like(seconds), seconds, num_segments)
+            times = times_of_segments(torch.zeros_like(seconds), seconds, num_segments, borders)
             valid = frame_mask[:, 0]
         else:  # (B, N, S, .)
-            times = times_of_segments(*found.borders(seconds.device), num_segments)
+            times = times_of_segments(*found.borders(seconds.device), num_segments, borders)
             valid = found.are_valid(features.device)
             features, times, valid = (found.by_clip(each) for each in (features, times, valid))
         # Valid frames come first, so that all segments of a clip have one, or none has.

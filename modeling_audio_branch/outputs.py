@@ -68,8 +68,14 @@ def sequence_embedding(segment_features: torch.Tensor) -> torch.Tensor:
     return directions.flatten(-2) * segment_features.shape[-2] ** -0.5
 
 
-def times_of_segments(start: torch.Tensor, end: torch.Tensor, num_segments: int) -> torch.Tensor:
-    """Start and end (..., S, 2) of the segments that tile spans from `start` to `end` (...), in seconds."""
-    borders = torch.arange(num_segments + 1, device=end.device) / num_segments
+def times_of_segments(
+    start: torch.Tensor, end: torch.Tensor, num_segments: int, borders: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Start and end (..., S, 2) of the segments that tile spans from `start` to `end` (...), in seconds.
+
+    The borders (..., S + 1) are parts of a span, from 0 to 1; None: of equal parts.
+    """
+    if borders is None:
+        borders = torch.arange(num_segments + 1, device=end.device) / num_segments
     borders = start.unsqueeze(-1) + (end - start).unsqueeze(-1) * borders  # (..., S + 1)
     return torch.stack([borders[..., :-1], borders[..., 1:]], dim=-1)

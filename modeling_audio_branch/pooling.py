@@ -1,30 +1,16 @@
 """From the frames of a clip to a few segment vectors.
 
-B batch, T frames, S segments, H heads, D d_model. A clip of L valid frames is cut like torch's adaptive pooling cuts
-it: segment s holds the frames floor(s L / S) to ceil((s + 1) L / S) - 1. No frame is left out, and a clip shorter than
-S frames still gives every segment one. With L = 10 and S = 4:
-
-    frame      0 1 2 3 4 5 6 7 8 9
-    segment 0  x x x
-    segment 1      x x x             a frame on a border belongs to both sides
-    segment 2            x x x
-    segment 3                x x x
+B batch, T frames, S segments, H heads, D d_model. `segmentation.py` says which frames belong to a segment.
 """
 
 import torch
 from torch import nn
 from transformers import initialization as init
 
+from .segmentation import LearnedSegmentation, segment_bounds
+
 PROFILE_POINTS = 16  # points of a learnable profile over the relative position inside a segment
 EMBEDDING_STD = 0.02  # of the initial queries and temporal encodings
-
-
-def segment_bounds(num_valid: torch.Tensor, num_segments: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """First frame of each segment and the frame after its last, (B, S) each, for clips of `num_valid` (B,) frames."""
-    segments = torch.arange(num_segments, device=num_valid.device)
-    start = segments * num_valid[:, None] // num_segments
-    end = -(-(segments + 1) * num_valid[:, None] // num_segments)  # ceil
-    return start, end
 
 
 class SegmentPooling(nn.Module):
@@ -33,6 +19,8 @@ class SegmentPooling(nn.Module):
     `avg` and `max` equal `torch.nn.functional.adaptive_avg_pool1d` and `adaptive_max_pool1d` of the clip alone.
     `attention` is multi-head attention from a learned query per segment over that segment's frames. `learnable` weighs
     a frame by its relative position in the segment: the softmax of a learned profile, which starts flat (as `avg`).
+
+    With learned segmentation (`avg` and `attention` alone), a frame counts in a segment by its mass there.
     """
 
     def __init__(self, config):
@@ -48,6 +36,8 @@ class SegmentPooling(nn.Module):
             self.o_proj = nn.Linear(config.d_model, config.d_model)
         elif self.pooling_type == "learnable":
             self.profile = nn.Parameter(torch.empty(config.num_segments, PROFILE_POINTS))
+        learned = config.segmentation == "learned"
+        self.segmentation = LearnedSegmentation(config.d_model, config.num_segments) if learned else None
         if config.use_temporal_encoding:
             self.temporal_encoding = nn.Parameter(torch.empty(config.num_segments, config.d_model))
         else:
@@ -68,21 +58,28 @@ class SegmentPooling(nn.Module):
             frame_mask: (B, T), true on valid frames.
 
         Returns:
-            Segments (B, S, D), and the weights of the frames (B, H, S, T), None for `max`. A clip without a valid frame
-            gives finite segments without a meaning, and zero weights.
+            Segments (B, S, D); the weights of the frames (B, H, S, T), None for `max`; and the borders of the segments
+            (B, S + 1), as [`LearnedSegmentation`] gives them, None for equal times. A clip without a valid frame gives
+            finite segments without a meaning, and zero weights.
         """
-        start, end = segment_bounds(frame_mask.sum(-1), self.num_segments)  # (B, S)
-        if self.pooling_type == "max":
-            weights, segments = None, self._max(hidden_states, start, end)
+        weights = borders = None
+        if self.segmentation is not None:
+            mass, borders = self.segmentation(hidden_states, frame_mask)  # (B, S, T), (B, S + 1)
+            weights = self._weights_by_mass(hidden_states, mass.unsqueeze(1))
         else:
-            frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-            in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
-            weights = self._weights(hidden_states, in_segment.unsqueeze(1), start, end)
+            start, end = segment_bounds(frame_mask.sum(-1), self.num_segments)  # (B, S)
+            if self.pooling_type != "max":
+                frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+                in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
+                weights = self._weights(hidden_states, in_segment.unsqueeze(1), start, end)
+        if weights is None:
+            segments = self._max(hidden_states, start, end)
+        else:
             weights = weights.to(hidden_states.dtype)  # (B, H, S, T)
             segments = self._weighted_sum(weights, hidden_states)  # (B, S, D)
         if self.temporal_encoding is not None:
             segments = segments + self.temporal_encoding
-        return segments, weights
+        return segments, weights, borders
 
     def _max(self, hidden_states, start, end):
         # Gathers T + 2 S frames and fills each segment up with its own last frame: cheaper than masking S copies of
@@ -98,13 +95,25 @@ class SegmentPooling(nn.Module):
         if self.pooling_type == "avg":
             return in_segment.float() / (end - start).clamp(min=1)[:, None, :, None]
         if self.pooling_type == "attention":
-            query = self.q_proj(self.query).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)  # (H, S, d)
-            key = self.k_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, d, T)
-            scores = (query @ key).float() * query.shape[-1] ** -0.5
+            scores = self._attention_scores(hidden_states)
         else:
             scores = self._profile_scores(in_segment.shape[-1], start, end).unsqueeze(1)
         scores = scores.masked_fill(~in_segment, torch.finfo(scores.dtype).min)
         return scores.softmax(-1) * in_segment  # the product clears clips without a frame, whose scores are all equal
+
+    def _weights_by_mass(self, hidden_states, mass):
+        """Weights (B, H, S, T) that sum to 1 over the frames that have mass in a segment, float32."""
+        weights = mass
+        if self.pooling_type == "attention":
+            scores = self._attention_scores(hidden_states)
+            weights = scores.masked_fill(mass <= 0, torch.finfo(scores.dtype).min).softmax(-1) * mass
+        return weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+    def _attention_scores(self, hidden_states):
+        """Products of queries and keys, (B, H, S, T) float32."""
+        query = self.q_proj(self.query).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)  # (H, S, d)
+        key = self.k_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, d, T)
+        return (query @ key).float() * query.shape[-1] ** -0.5
 
     def _profile_scores(self, num_frames, start, end):
         """The profile at each frame's relative position, interpolated between its points, (B, S, T)."""

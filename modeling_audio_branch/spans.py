@@ -183,8 +183,10 @@ def _pairs(rows, clip):
     return [tuple(row) for row in rows.tolist()]
 
 
-def pool_spans(pooling, hidden_states: torch.Tensor, frames: list[tuple[int, int, int]]) -> torch.Tensor:
+def pool_spans(pooling, hidden_states: torch.Tensor, frames: list[tuple[int, int, int]]):
     """Pools each span as if it were a clip of its frames: (B, T, D) to segments (M, S, D).
+
+    Also gives the borders of the segments (M, S + 1), or None, as the pooling does.
 
     Spans of similar lengths are pooled together, so that memory grows with the frames inside spans.
 
@@ -195,19 +197,22 @@ def pool_spans(pooling, hidden_states: torch.Tensor, frames: list[tuple[int, int
     """
     device, num_frames = hidden_states.device, hidden_states.shape[1]
     if not frames:
-        return hidden_states.new_zeros(0, pooling.num_segments, hidden_states.shape[-1])
+        return hidden_states.new_zeros(0, pooling.num_segments, hidden_states.shape[-1]), None
     flat = hidden_states.flatten(0, 1)
     order = sorted(range(len(frames)), key=lambda index: frames[index][2] - frames[index][1])
-    pooled = []
+    pooled, borders = [], []
     for group in _groups(order, frames):
         clips, firsts, stops = to_device([list(each) for each in zip(*(frames[i] for i in group), strict=True)], device)
         longest = max(1, max(frames[i][2] - frames[i][1] for i in group))  # 0 for clips without a frame
         mask = length_mask(stops - firsts, longest)  # (m, longest)
         indices = (clips * num_frames + firsts)[:, None] + torch.arange(longest, device=device)
         inside = flat[indices.clamp(max=len(flat) - 1)].where(mask.unsqueeze(-1), 0.0)  # (m, longest, D)
-        pooled.append(pooling(inside, mask)[0])
-    back = sorted(range(len(order)), key=order.__getitem__)
-    return torch.cat(pooled).index_select(0, to_device(back, device))
+        segments, _, borders_of_group = pooling(inside, mask)
+        pooled.append(segments)
+        borders.append(borders_of_group)
+    back = to_device(sorted(range(len(order)), key=order.__getitem__), device)
+    borders = None if borders[0] is None else torch.cat(borders).index_select(0, back)
+    return torch.cat(pooled).index_select(0, back), borders
 
 
 def _groups(order, frames):

@@ -62,12 +62,13 @@ def pool_segments(model, hidden_states, frame_mask, seconds, spans):
     indices = indices.clamp(max=num_clips * num_frames - 1).flatten()
     inside = hidden_states.reshape(-1, width).index_select(0, indices).reshape(-1, num_frames, width)  # (B N, T, D)
     mask = length_mask(sizes.flatten(), num_frames)
-    pooled, _ = model.pooling(inside.where(mask.unsqueeze(-1), 0.0), mask)  # (B N, S, D)
+    pooled, _, parts = model.pooling(inside.where(mask.unsqueeze(-1), 0.0), mask)  # (B N, S, D)
+    parts = None if parts is None else parts.unflatten(0, first.shape)  # (B, N, S + 1)
     features = model.projection(pooled).unflatten(0, first.shape) * valid[..., None, None]  # (B, N, S, feature_dim)
     outputs = {
         "segment_features": features,
         "segment_mask": valid.unsqueeze(-1).expand(features.shape[:-1]).int(),
-        "segment_times": times_of_segments(*borders.unbind(-1), model.config.num_segments),
+        "segment_times": times_of_segments(*borders.unbind(-1), model.config.num_segments, parts),
         "pooler_output": features.mean(-2),
     }
     return outputs | {"sequence_embedding": sequence_embedding(features)}, None

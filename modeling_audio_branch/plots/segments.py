@@ -16,7 +16,6 @@ from ..configuration_audio_branch import AudioBranchConfig
 from ..encoding import eval_copy, input_device
 from ..feature_extraction import AudioBranchFeatureExtractor
 from ..modeling_audio_branch import AudioBranchModel, AudioBranchOutput
-from ..pooling import segment_bounds
 from .style import BLUE, COLORMAP, INK, ORANGE, styled
 
 MAX_SECONDS = 20  # the attention maps, from which the pooling weights are read, grow with the square of the length
@@ -117,8 +116,9 @@ def _draw_pooling_weights(axes: Axes, output: AudioBranchOutput, seconds: float,
     num_frames = output.attention_mask.sum(-1).cpu()  # (1,)
     frame_rate = num_frames.item() / seconds if config.encoder_config else config.frame_rate
     times = (torch.arange(weights.shape[1]) + 0.5) / frame_rate
-    bounds = segment_bounds(num_frames, len(weights))
-    for row, start, end in zip(weights, *(bound[0].tolist() for bound in bounds), strict=True):
+    for row in weights:
+        inside = row.nonzero()
+        start, end = int(inside[0]), int(inside[-1]) + 1
         relative = row[start:end] * (end - start)
         axes.fill_between(times[start:end], 1, relative, color=BLUE, alpha=0.25, linewidth=0)
         axes.plot(times[start:end], relative, color=BLUE, linewidth=1)

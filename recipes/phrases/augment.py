@@ -36,7 +36,7 @@ def augment(
         samples = insert_pause(samples, generator)
     samples = samples * generator.uniform(0.1, 1.0)
     if chosen[PADDING]:  # as if trimmed too late at either end
-        samples = np.pad(samples, tuple((generator.uniform(0, 0.12, 2) * SAMPLE_RATE).astype(int)))
+        samples = pad_ends(samples, generator)
     if chosen[CUT]:  # as if trimmed too early
         early, late = (generator.uniform(0, 0.05, 2) * SAMPLE_RATE).astype(int)
         samples = samples[min(early, len(samples) // 10) : len(samples) - min(late, len(samples) // 10)]
@@ -89,6 +89,14 @@ def insert_pause(samples: np.ndarray, generator: np.random.Generator) -> np.ndar
     middle = slice(len(power) // 5, -len(power) // 5)
     position = (middle.start + power[middle].argmin()) * size + size // 2
     return np.insert(samples, position, np.zeros(int(generator.uniform(0.05, 0.25) * SAMPLE_RATE), np.float32))
+
+
+def pad_ends(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Adds 0 to 0.4 s to both ends, little more often than much: silence, or as often noise of -40 to -10 dB."""
+    before, after = (0.4 * generator.random(2) ** 2 * SAMPLE_RATE).astype(int)
+    level = np.sqrt(np.square(samples).mean()) * 10 ** (generator.uniform(-40, -10) / 20)
+    noise = level * (generator.random() < 0.5) * generator.standard_normal(before + after)
+    return np.concatenate([noise[:before], samples, noise[before:]])
 
 
 def add_click(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:

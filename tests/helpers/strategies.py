@@ -3,6 +3,10 @@
 from hypothesis import strategies as st
 
 POOLINGS = ["attention", "max", "avg", "learnable"]
+POOLING_CHOICES = [
+    *({"pooling_type": each} for each in POOLINGS),
+    *({"pooling_type": each, "segmentation": "learned"} for each in ("attention", "avg")),
+]
 
 
 EDGE_LENGTHS = [0, 1, 159, 160, 399, 400]  # samples
@@ -15,7 +19,6 @@ lengths = st.lists(
 
 architectures = st.fixed_dictionaries(
     {
-        "pooling_type": st.sampled_from(POOLINGS),
         "position_embedding": st.sampled_from(["relative", "rotary", "none"]),
         "subsampling_factor": st.sampled_from([1, 2, 4, 8]),
         "attention_window": st.sampled_from([None, 1, 5, 200]),
@@ -28,8 +31,11 @@ architectures = st.fixed_dictionaries(
 
 
 architectures = st.builds(
-    lambda choices, full: choices | ({"subsampling": "striding"} if full and choices["subsampling_factor"] > 1 else {}),
+    lambda choices, pooling, full: (
+        choices | pooling | ({"subsampling": "striding"} if full and choices["subsampling_factor"] > 1 else {})
+    ),
     architectures,
+    st.sampled_from(POOLING_CHOICES),
     st.booleans(),
 )
 

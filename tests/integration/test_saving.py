@@ -34,6 +34,7 @@ ARCHITECTURES = [
     {},
     {"subsampling_factor": 8, "position_embedding": "relative", "conv_norm": "batch"},
     {"pooling_type": "learnable", "use_weighted_layer_sum": True, "use_bias": False},
+    {"segmentation": "learned"},
     {"pooling_type": "max", "use_temporal_encoding": False, "attention_window": 3},
 ]
 

@@ -48,6 +48,7 @@ def test_lengths_in_place_of_a_mask_count_while_tracing_too():
         {"position_embedding": "relative", "subsampling_factor": 2, "attention_window": 4, "pooling_type": "max"},
         {"position_embedding": "relative", "attention_window": 4, "global_attention": "shared"},
         {"attention_window": [4, 3], "attention_chunked": True, "pooling_type": "learnable"},
+        {"segmentation": "learned", "subsampling_factor": 4},
         {"subsampling": "striding", "subsampling_factor": 4, "conv_context": [4, 0], "attention_window": [8, 0]},
     ],
 )

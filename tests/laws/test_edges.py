@@ -4,20 +4,18 @@ import pytest
 import torch
 
 from helpers.models import make_model, pad, tiny_config
-from helpers.strategies import EDGE_LENGTHS, POOLINGS
+from helpers.strategies import EDGE_LENGTHS, POOLING_CHOICES
 from modeling_audio_branch import AudioBranchForAudioClassification
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("pooling_type", POOLINGS)
+@pytest.mark.parametrize("pooling", POOLING_CHOICES)
 @pytest.mark.parametrize("conv_norm", ["batch", "layer"])
 @pytest.mark.parametrize("position_embedding", ["relative", "rotary"])
 @pytest.mark.parametrize("attention_window", [None, 2])
-def test_outputs_and_gradients_are_finite_on_the_edges(
-    dtype, pooling_type, conv_norm, position_embedding, attention_window
-):
+def test_outputs_and_gradients_are_finite_on_the_edges(dtype, pooling, conv_norm, position_embedding, attention_window):
     config = tiny_config(
-        pooling_type=pooling_type,
+        **pooling,
         conv_norm=conv_norm,
         position_embedding=position_embedding,
         attention_window=attention_window,
@@ -27,7 +25,9 @@ def test_outputs_and_gradients_are_finite_on_the_edges(
         use_weighted_layer_sum=True,
     )
     model = make_model(AudioBranchForAudioClassification, config).to(dtype)
-    model.audio_branch.encoder.group_worth = 1000 if pooling_type in ("max", "learnable") else 0  # as on a GPU, or not
+    model.audio_branch.encoder.group_worth = (
+        1000 if pooling["pooling_type"] in ("max", "learnable") else 0
+    )  # as on a GPU, or not
     clips = [0.1 * torch.randn(length) for length in EDGE_LENGTHS]
     clips += [torch.zeros(4000), torch.full((4000,), 0.5), torch.randn(700)]
     batches = [pad(clips), *(pad([clip]) for clip in clips)]

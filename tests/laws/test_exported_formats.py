@@ -25,8 +25,9 @@ CAUSAL = {
     "causal_subsampling": True,
 }
 FRONT_END = {"normalize": "all_features", "mag_power": 1.0, "log_zero_guard_type": "clamp", "preemphasis": 0.0}
+LEARNED = {"segmentation": "learned", "subsampling_factor": 4}
 LAYERS = {"normalize": "none", "use_weighted_layer_sum": True, "use_bias": False, "use_temporal_encoding": False}
-ALL = [PLAIN, RELATIVE, WINDOWED, CHUNKED, GLOBAL, CAUSAL, FRONT_END, LAYERS]
+ALL = [PLAIN, RELATIVE, WINDOWED, CHUNKED, GLOBAL, CAUSAL, FRONT_END, LAYERS, LEARNED]
 
 
 def assert_same_numbers(model, folder, format, source="raw", spans=False):
@@ -57,12 +58,12 @@ def test_torchscript_equals_the_model(choices, tmp_path):
     assert_same_numbers(make_model(AudioBranchModel, tiny_config(**choices)), tmp_path, "torchscript")
 
 
-@pytest.mark.parametrize("choices", [WINDOWED, CAUSAL])
+@pytest.mark.parametrize("choices", [WINDOWED, CAUSAL, LEARNED])
 def test_torch_export_equals_the_model(choices, tmp_path):
     assert_same_numbers(make_model(AudioBranchModel, tiny_config(**choices)), tmp_path, "torch")
 
 
-@pytest.mark.parametrize("choices", [RELATIVE, CHUNKED])
+@pytest.mark.parametrize("choices", [RELATIVE, CHUNKED, LEARNED])
 def test_openvino_equals_the_model(choices, tmp_path):
     assert_same_numbers(make_model(AudioBranchModel, tiny_config(**choices)), tmp_path, "openvino")
 
@@ -100,6 +101,7 @@ def assert_same_spans(model, folder, format):
     ("format", "choices"),
     [
         ("onnx", PLAIN),
+        ("onnx", LEARNED),
         ("onnx", {"subsampling_factor": 4, "pooling_type": "max"}),
         ("torch", {"subsampling_factor": 2, "pooling_type": "avg"}),
         ("openvino", {"subsampling_factor": 4, "pooling_type": "learnable"}),

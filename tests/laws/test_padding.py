@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.assertions import assert_same_clips
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.strategies import POOLINGS, architectures, lengths, worths
+from helpers.strategies import POOLING_CHOICES, architectures, lengths, worths
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 
 
@@ -26,16 +26,16 @@ def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(choices, lengths, wo
         assert_same_clips(model(**features), alone)
 
 
-@pytest.mark.parametrize("pooling_type", POOLINGS)
+@pytest.mark.parametrize("pooling", POOLING_CHOICES)
 @pytest.mark.parametrize("position_embedding", ["relative", "rotary", "none"])
 @pytest.mark.parametrize("subsampling_factor", [1, 4, 8])
 @pytest.mark.parametrize("attention_window", [None, 3])
 @pytest.mark.parametrize("conv_norm", ["batch", "layer"])
 def test_padding_changes_nothing_in_any_architecture(
-    pooling_type, position_embedding, subsampling_factor, attention_window, conv_norm
+    pooling, position_embedding, subsampling_factor, attention_window, conv_norm
 ):
     config = tiny_config(
-        pooling_type=pooling_type,
+        **pooling,
         position_embedding=position_embedding,
         subsampling_factor=subsampling_factor,
         attention_window=attention_window,

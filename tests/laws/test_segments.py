@@ -18,7 +18,7 @@ def test_avg_and_max_equal_torchs_adaptive_pooling_of_the_clip_alone(num_frames,
     mask = torch.arange(num_frames + padding)[None] < num_frames
     for kind, oracle in (("avg", F.adaptive_avg_pool1d), ("max", F.adaptive_max_pool1d)):
         config = tiny_config(pooling_type=kind, num_segments=num_segments, use_temporal_encoding=False)
-        segments, _ = SegmentPooling(config)(padded, mask)
+        segments, _, _ = SegmentPooling(config)(padded, mask)
         expected = oracle(hidden_states.transpose(1, 2), num_segments).transpose(1, 2)
         torch.testing.assert_close(segments, expected, atol=1e-6, rtol=0)
 
@@ -45,9 +45,29 @@ def test_attention_without_scores_and_a_new_learnable_profile_equal_avg(num_fram
     torch.testing.assert_close(attention(hidden_states, mask)[0], expected, atol=1e-5, rtol=0)
 
 
-@given(st.integers(0, 20000), st.integers(1, 9), st.sampled_from([1, 2, 4, 8]))
-def test_segments_tile_the_clip(num_samples, num_segments, factor):
-    model = make_model(AudioBranchModel, tiny_config(num_segments=num_segments, subsampling_factor=factor))
+@pytest.mark.parametrize("pooling_type", ["attention", "avg"])
+def test_frames_without_mass_change_no_segment_wherever_they_are(pooling_type):
+    """As silence and noise at the ends and pauses, once the model has learned what they look like."""
+    config = tiny_config(pooling_type=pooling_type, segmentation="learned", num_segments=3)
+    pooling = make_model(AudioBranchModel, config).pooling
+    speech, silence = torch.randn(1, 24, 16), torch.randn(1, 24, 16)
+    speech[..., 0], silence[..., 0] = 1.0, -1.0  # by which the model tells them apart
+    with torch.no_grad():
+        pooling.segmentation.weight.zero_()
+        pooling.segmentation.weight[0] = 20.0
+        expected, _, _ = pooling(speech, torch.ones(1, 24, dtype=torch.bool))
+        parts = silence[:, :9], speech[:, :10], silence[:, 9:14], speech[:, 10:], silence[:, 14:]
+        got, weights, borders = pooling(torch.cat(parts, dim=1), torch.ones(1, 48, dtype=torch.bool))
+    torch.testing.assert_close(got, expected, atol=0.02, rtol=0)
+    silent = torch.cat([torch.full((part.shape[1],), part is not speech and bool(part[0, 0, 0] < 0)) for part in parts])
+    assert weights[..., silent].sum(-1).max() < 0.02
+    torch.testing.assert_close(borders[0] * 48, torch.tensor([0.0, 17.0, 30.0, 48.0]), atol=0.05, rtol=0)
+
+
+@given(st.integers(0, 20000), st.integers(1, 9), st.sampled_from([1, 2, 4, 8]), st.sampled_from(["uniform", "learned"]))
+def test_segments_tile_the_clip(num_samples, num_segments, factor, segmentation):
+    config = tiny_config(num_segments=num_segments, subsampling_factor=factor, segmentation=segmentation)
+    model = make_model(AudioBranchModel, config)
     waveform, mask = pad([torch.randn(num_samples), torch.randn(20000)])
     with torch.no_grad():
         output = model(waveform, attention_mask=mask)

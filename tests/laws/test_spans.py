@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from helpers.encoders import ENCODERS, make
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.strategies import architectures, convolutions, lengths, windows
+from helpers.strategies import POOLING_CHOICES, architectures, convolutions, lengths, windows
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.spans import SlidingWindows
 
@@ -122,10 +122,10 @@ def test_a_classifier_judges_each_span_and_a_skipped_clip_has_nan_alone():
     assert skipped.logits.shape == (0, 3) and list(skipped.errors) == [0]
 
 
-@given(st.integers(1000, 40000), st.floats(0.05, 3.0), st.sampled_from(["attention", "max", "avg", "learnable"]))
+@given(st.integers(1000, 40000), st.floats(0.05, 3.0), st.sampled_from(POOLING_CHOICES))
 @settings(max_examples=15)
-def test_spans_that_tile_a_clip_equal_segment_seconds(length, seconds, pooling_type):
-    model = make_model(AudioBranchModel, tiny_config(num_layers=1, pooling_type=pooling_type))
+def test_spans_that_tile_a_clip_equal_segment_seconds(length, seconds, pooling):
+    model = make_model(AudioBranchModel, tiny_config(num_layers=1, **pooling))
     clip = random_clips([length])[0]
     duration = length // 160 / 100
     borders = [index * seconds for index in range(math.ceil(duration / seconds - 1e-6))] + [duration]

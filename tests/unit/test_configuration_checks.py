@@ -34,6 +34,7 @@ OWN_SETTINGS = {*AudioBranchConfig.__annotations__, *LogMelSettings.__annotation
         ({"subsampling": "striding"}, "'striding' and 'dw_striding' with 2, 4 or 8"),
         ({"subsampling": "striding", "subsampling_factor": 3}, "with 2, 4 or 8"),
         ({"pooling_type": "mean"}, "expected one of ('attention', 'max', 'avg', 'learnable'), got mean"),
+        ({"segmentation": "learned", "pooling_type": "max"}, "is impossible: it goes with 'attention' and 'avg'"),
         ({"n_mels": "80"}, "'n_mels' expected int, got str"),
         ({"mag_power": 0}, "mag_power=0 is impossible: give a positive number"),
         ({"preemphasis": 1.5}, "preemphasis=1.5 is impossible: give a number from -1 to 1"),

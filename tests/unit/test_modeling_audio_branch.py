@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers.models import make_model, pad, random_clips, tiny_config
+from helpers.strategies import POOLING_CHOICES
 from helpers.training import PROBLEMS, labels_for
 from modeling_audio_branch import (
     AudioBranchConfig,
@@ -44,14 +45,14 @@ def test_the_layer_mix_pools_the_weighted_sum_of_all_layers():
         weights = model.layer_weights.softmax(0)
         mixed = sum(weight * states for weight, states in zip(weights, output.hidden_states, strict=True))
         mask = output.attention_mask.bool()
-        segments, _ = model.pooling(mixed * mask.unsqueeze(-1), mask)
+        segments, _, _ = model.pooling(mixed * mask.unsqueeze(-1), mask)
         torch.testing.assert_close(model.projection(segments), output.segment_features, atol=1e-5, rtol=0)
 
 
 def test_every_parameter_takes_part_in_every_step():
-    for pooling_type in ("attention", "max", "avg", "learnable"):
+    for pooling in POOLING_CHOICES:
         config = tiny_config(
-            pooling_type=pooling_type, position_embedding="relative", subsampling_factor=4, use_weighted_layer_sum=True
+            **pooling, position_embedding="relative", subsampling_factor=4, use_weighted_layer_sum=True
         )
         model = make_model(AudioBranchForAudioClassification, config).train()
         model(random_clips([8000])[0][None], labels=torch.tensor([1])).loss.backward()
@@ -114,11 +115,11 @@ def test_a_wrong_input_gives_one_sentence(model, inputs, error, sentence):
     assert sentence in str(raised.value) and "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("pooling_type", ["attention", "max", "avg", "learnable"])
+@pytest.mark.parametrize("pooling", POOLING_CHOICES)
 @pytest.mark.parametrize("attn_implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("attention_window", [None, 3])
-def test_attentions_are_given_when_asked_and_are_distributions(pooling_type, attn_implementation, attention_window):
-    config = tiny_config(pooling_type=pooling_type, attention_window=attention_window)
+def test_attentions_are_given_when_asked_and_are_distributions(pooling, attn_implementation, attention_window):
+    config = tiny_config(**pooling, attention_window=attention_window)
     model = make_model(AudioBranchModel, config)
     model.set_attn_implementation(attn_implementation)
     waveform, mask = pad(random_clips([4000, 9000]))
@@ -127,11 +128,11 @@ def test_attentions_are_given_when_asked_and_are_distributions(pooling_type, att
     assert "attentions" not in plain and "pooling_attentions" not in plain
     assert len(output.attentions) == config.num_layers
     torch.testing.assert_close(output.attentions[0].sum(-1), torch.ones_like(output.attentions[0][..., 0]))
-    if pooling_type == "max":
+    if pooling["pooling_type"] == "max":
         assert output.pooling_attentions is None
     else:
         weights = output.pooling_attentions
-        assert weights.shape == (2, config.num_heads if pooling_type == "attention" else 1, 4, 57)
+        assert weights.shape == (2, config.num_heads if pooling["pooling_type"] == "attention" else 1, 4, 57)
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
         assert (weights.sum((1, 2)) > 0).int().equal(output.attention_mask)
     torch.testing.assert_close(output.segment_features, plain.segment_features, atol=1e-5, rtol=0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.models import make_model, tiny_config
-from helpers.strategies import POOLINGS
+from helpers.strategies import POOLING_CHOICES
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.spans import SlidingWindows, SpanError, find_spans, pool_spans, spans_of_clips
 
@@ -20,48 +20,48 @@ frame_spans = st.lists(
 )
 
 
-def pooling_of(pooling_type):
-    return make_model(AudioBranchModel, tiny_config(pooling_type=pooling_type)).pooling
+def pooling_of(choices):
+    return make_model(AudioBranchModel, tiny_config(**choices)).pooling
 
 
-@given(st.sampled_from(POOLINGS), frame_spans)
-def test_a_span_is_pooled_as_a_clip_of_its_frames(pooling_type, spans):
-    pooling = pooling_of(pooling_type)
+@given(st.sampled_from(POOLING_CHOICES), frame_spans)
+def test_a_span_is_pooled_as_a_clip_of_its_frames(choices, spans):
+    pooling = pooling_of(choices)
     states = torch.randn(2, 40, 16)
     with torch.no_grad():
-        got = pool_spans(pooling, states, spans)
+        got, _ = pool_spans(pooling, states, spans)
         for segments, (clip, first, stop) in zip(got, spans, strict=True):
             inside = states[clip : clip + 1, first:stop]
-            alone, _ = pooling(inside, torch.ones(inside.shape[:2], dtype=torch.bool))
+            alone, _, _ = pooling(inside, torch.ones(inside.shape[:2], dtype=torch.bool))
             torch.testing.assert_close(segments, alone[0], atol=1e-5, rtol=0)
 
 
-@given(st.sampled_from(POOLINGS), frame_spans)
-def test_frames_outside_of_every_span_enter_neither_the_segments_nor_the_gradient(pooling_type, spans):
-    pooling = pooling_of(pooling_type)
+@given(st.sampled_from(POOLING_CHOICES), frame_spans)
+def test_frames_outside_of_every_span_enter_neither_the_segments_nor_the_gradient(choices, spans):
+    pooling = pooling_of(choices)
     states = torch.randn(2, 40, 16)
     inside = torch.zeros(2, 40, dtype=torch.bool)
     for clip, first, stop in spans:
         inside[clip, first:stop] = True
-    expected = pool_spans(pooling, states, spans)
+    expected, _ = pool_spans(pooling, states, spans)
     states = states.masked_fill(~inside.unsqueeze(-1), torch.nan).requires_grad_()
-    got = pool_spans(pooling, states, spans)
+    got, _ = pool_spans(pooling, states, spans)
     assert torch.equal(got, expected)
     got.sin().sum().backward()
-    assert (states.grad != 0).any(-1)[inside].all() or pooling_type == "max"
+    assert (states.grad != 0).any(-1)[inside].all() or choices["pooling_type"] == "max"
     assert not states.grad[~inside].any()
 
 
-@pytest.mark.parametrize("pooling_type", POOLINGS)
-def test_a_span_without_a_frame_gives_finite_segments_without_a_meaning(pooling_type):
+@pytest.mark.parametrize("choices", POOLING_CHOICES)
+def test_a_span_without_a_frame_gives_finite_segments_without_a_meaning(choices):
     spans = [(0, 0, 0), (1, 3, 9)]
-    segments = pool_spans(pooling_of(pooling_type), torch.randn(2, 40, 16), spans)
+    segments, _ = pool_spans(pooling_of(choices), torch.randn(2, 40, 16), spans)
     assert segments.shape[0] == 2 and segments.isfinite().all()
 
 
-@pytest.mark.parametrize("pooling_type", POOLINGS)
-def test_pooling_spans_takes_memory_for_the_frames_inside_them_not_for_the_recording(pooling_type):
-    pooling, largest = pooling_of(pooling_type), {}
+@pytest.mark.parametrize("choices", POOLING_CHOICES)
+def test_pooling_spans_takes_memory_for_the_frames_inside_them_not_for_the_recording(choices):
+    pooling, largest = pooling_of(choices), {}
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):

@@ -69,11 +69,12 @@ class AudioVisualProcessor(ProcessorMixin):
     def from_model_config(cls, config, **settings) -> "AudioVisualProcessor":
         """The processor of a model with this [`AudioVisualConfig`]; `settings` such as `image_mean` replace its own."""
         size = config.video_config.image_size
+        learned = config.audio_config.segmentation == "learned"  # whose borders the model alone knows
         own = {
             "sampling_rate": config.audio_config.sample_rate,
             "hop_length": config.audio_config.hop_length,
             "num_segments": config.num_segments,
-            "frames_per_segment": config.frames_per_segment,
+            "frames_per_segment": None if learned else config.frames_per_segment,
             "image_size": [size, size] if isinstance(size, int) else list(size),
         }
         return cls(**(own | settings))

@@ -31,6 +31,12 @@ def test_the_model_sees_the_same_of_the_frames_that_are_kept_as_of_all(av, secon
         torch.testing.assert_close(some.visual_segment_times, all_of_them.visual_segment_times)
 
 
+def test_with_learned_segments_all_frames_are_kept_since_the_model_alone_knows_the_borders(av):
+    config = av.config()
+    config.audio_config.segmentation = "learned"
+    assert AudioVisualProcessor.from_model_config(config).frames_per_segment is None
+
+
 def test_sound_too_short_for_a_frame_does_not_shorten_the_picture(av):
     processor, frames = AudioVisualProcessor.from_model_config(av.config()), pictures(50)
     short = processor(frames=frames, frame_rate=25, audio=torch.ones(3), sampling_rate=av.rate)

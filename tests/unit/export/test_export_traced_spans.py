@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.models import make_model, tiny_config
+from helpers.strategies import POOLING_CHOICES
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.export.exportable import Exportable
 from modeling_audio_branch.export.traced_spans import frames_of_spans
@@ -56,9 +57,9 @@ def test_a_clip_without_a_frame_has_no_span():
     assert not sizes.any() and not valid.any()
 
 
-@pytest.mark.parametrize("pooling_type", ["attention", "max", "avg", "learnable"])
-def test_unlike_numbers_of_spans_are_filled_with_zeros(pooling_type):
-    model = make_model(AudioBranchModel, tiny_config(pooling_type=pooling_type, subsampling_factor=4))
+@pytest.mark.parametrize("pooling", POOLING_CHOICES)
+def test_unlike_numbers_of_spans_are_filled_with_zeros(pooling):
+    model = make_model(AudioBranchModel, tiny_config(**pooling, subsampling_factor=4))
     exportable = Exportable(model, "features", spans=True)
     features = torch.randn(3, 100, 20, generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(100) < torch.tensor([[100], [56], [0]])).long()

@@ -33,6 +33,16 @@ def test_a_clip_has_a_panel_for_each_stage_and_max_pooling_has_no_weights(poolin
     assert [line.get_xdata()[0] for line in borders] == pytest.approx([0.25, 0.5, 0.75])
 
 
+def test_learned_segments_have_the_borders_that_the_model_found():
+    model = make_model(AudioBranchModel, tiny_config(segmentation="learned", subsampling_factor=4))
+    clip = random_clips([RATE])[0]
+    figure = plot_segments(model, clip, RATE)
+    borders = [line.get_xdata()[0] for line in figure.axes[0].lines if len(set(line.get_xdata())) == 1]
+    found = model.encode(clip, sampling_rate=RATE).segment_times[1:, 0].tolist()
+    assert borders == pytest.approx(found, abs=1e-5) and found != pytest.approx([0.25, 0.5, 0.75], abs=1e-3)
+    assert labels(figure) == PANELS
+
+
 def test_average_pooling_has_the_weight_1_of_a_plain_mean_everywhere():
     model = make_model(AudioBranchModel, tiny_config(pooling_type="avg", subsampling_factor=4))
     lines = plot_segments(model, random_clips([RATE])[0], RATE).axes[2].lines
