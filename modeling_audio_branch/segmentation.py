@@ -63,7 +63,7 @@ class LearnedSegmentation(nn.Module):
         segments = torch.arange(self.num_segments, device=mass.device).unsqueeze(-1)  # (S, 1)
         start, end, valid = start.unsqueeze(1), end.unsqueeze(1), frame_mask.unsqueeze(1)  # (B, 1, T)
         inside = torch.minimum(end, segments + 1) - torch.maximum(start, segments)
-        inside = inside.clamp(min=0) * valid  # (B, S, T)
+        inside = inside.clamp(min=0)  # (B, S, T)
         # A border lies as far in its frame as the mass before it has to go there.
         before = ((segments[1:] - start) / (end - start).clamp(min=1e-9)).clamp(0, 1) * valid  # (B, S - 1, T)
         borders = before.sum(-1) / frame_mask.sum(-1, keepdim=True).clamp(min=1)
