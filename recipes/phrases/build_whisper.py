@@ -24,12 +24,13 @@ from .teacher import LAYER, PROJECTION, SEGMENTS
 ONLY = 30.0  # of a layer's weight before the softmax: all others have e^-30
 
 
-def build(whisper: Path, max_seconds: int) -> AudioBranchModel:
+def build(whisper: Path, max_seconds: int, segmentation: str = "uniform") -> AudioBranchModel:
     """The model, for clips of up to `max_seconds`.
 
     Args:
         whisper: Folder of a Whisper model in Transformers' format.
         max_seconds: To which Whisper extends each clip; cost and memory are in proportion.
+        segmentation: `uniform` or `learned`, which starts as the same.
 
     Raises:
         SystemExit: No projection was fitted yet.
@@ -45,6 +46,7 @@ def build(whisper: Path, max_seconds: int) -> AudioBranchModel:
         num_segments=SEGMENTS,
         feature_dim=len(projection["1.bias"]),
         pooling_type="avg",
+        segmentation=segmentation,
         use_temporal_encoding=False,
         use_weighted_layer_sum=True,
     )

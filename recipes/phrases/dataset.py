@@ -61,9 +61,11 @@ class PhrasePairs(torch.utils.data.Dataset):
     Args:
         clips: Of all sources. A text of several sources is one item. A text of one clip is paired with itself,
             augmented in another way.
+        context: Part of the clips that are heard inside a longer recording.
     """
 
-    def __init__(self, clips: list[TrainingClip]):
+    def __init__(self, clips: list[TrainingClip], context: float = CONTEXT):
+        self.context = context
         texts, self.voices = {}, {}  # (language, text) -> its clips; (language, voice) -> its clips
         for clip in clips:
             texts.setdefault((clip.record.language, clip.record.text), []).append(clip)
@@ -81,7 +83,7 @@ class PhrasePairs(torch.utils.data.Dataset):
     def example(self, clip: TrainingClip, generator: np.random.Generator) -> Example:
         """A clip, augmented, perhaps between others by the same voice."""
         around = None
-        if generator.random() < CONTEXT:
+        if generator.random() < self.context:
             others = self.voices[clip.record.language, clip.record.voice]
             around = tuple(others[generator.integers(len(others))].waveform() for _ in range(2))
         samples, first, last = augment(clip.waveform(), generator, around)

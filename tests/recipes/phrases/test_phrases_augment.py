@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.phrases.audio import SAMPLE_RATE
-from recipes.phrases.augment import add_random_noise, augment, change_speed, insert_pause, surround
+from recipes.phrases.augment import add_random_noise, augment, change_speed, insert_pause, pad_ends, surround
 
 
 @given(st.integers(0, 10**6), st.integers(2400, 40000))
@@ -28,6 +28,18 @@ def test_augmented_clips_are_finite_and_keep_their_samples(seed, length):
     augmented, first, last = augment(clip, generator)
     assert augmented.dtype == np.float32 and np.isfinite(augmented).all() and np.abs(augmented).max() > 0
     assert (first, last) == (0, len(augmented))
+
+
+@given(st.integers(0, 10**6), st.integers(2400, 20000))
+def test_ends_are_silence_or_noise_below_the_clip_which_stays_as_it_is(seed, length):
+    clip = np.sin(np.arange(length) / 5)
+    padded = pad_ends(clip, np.random.default_rng(seed))
+    before, after = (0.4 * np.random.default_rng(seed).random(2) ** 2 * SAMPLE_RATE).astype(int)
+    assert len(padded) == before + length + after <= length + 0.8 * SAMPLE_RATE
+    assert np.array_equal(padded[before : before + length], clip)
+    ends = np.concatenate([padded[:before], padded[before + length :]])
+    decibels = 10 * np.log10(np.square(ends).mean() / np.square(clip).mean()) if len(ends) > 800 and ends.any() else -20
+    assert -41 < decibels < -9
 
 
 @given(st.integers(0, 10**6), st.integers(2400, 20000), st.integers(2400, 20000))

@@ -8,30 +8,27 @@ import torch
 
 from helpers.phrases import make_clips, make_source
 from recipes.phrases import clips as clips_on_disk
-from recipes.phrases import dataset
 from recipes.phrases.audio import SAMPLE_RATE
 from recipes.phrases.clips import ClipWriter
 from recipes.phrases.dataset import Example, PhrasePairs, TrainingClip, choose_pair, collate, load_set
 
 
-def test_a_pair_is_two_clips_of_one_text(monkeypatch):
-    monkeypatch.setattr(dataset, "CONTEXT", 0.0)
-    data = PhrasePairs(make_clips([4000, 6000]))
+def test_a_pair_is_two_clips_of_one_text():
+    data = PhrasePairs(make_clips([4000, 6000]), context=0.0)
     for index, length in enumerate((4000, 6000)):
         examples = [example for _ in range(20) for example in data[index]]
         assert len(data[index]) == 2
-        # Up to 1.25 times as fast, or 0.8 times, and unevenly so; a pause; 50 ms cut at both ends, or 0.12 s added.
-        assert all(0.45 * length <= len(example.samples) <= 1.6 * length + 3920 for example in examples)
+        # Up to 1.25 times as fast, or 0.8 times, and unevenly so; a pause; 50 ms cut at both ends, or 0.4 s added.
+        assert all(0.45 * length <= len(example.samples) <= 1.6 * length + 8400 for example in examples)
         assert all(example.span == (0.0, len(example.samples) / SAMPLE_RATE) for example in examples)
 
 
-def test_the_span_of_a_clip_among_others_is_inside_the_samples(monkeypatch):
-    monkeypatch.setattr(dataset, "CONTEXT", 1.0)
-    data = PhrasePairs(make_clips([4000, 6000]))
+def test_the_span_of_a_clip_among_others_is_inside_the_samples():
+    data = PhrasePairs(make_clips([4000, 6000]), context=1.0)
     for example in (example for _ in range(20) for example in data[1]):
         start, end = example.span
         assert 0 < start < end < len(example.samples) / SAMPLE_RATE
-        assert 0.45 * 6000 <= (end - start) * SAMPLE_RATE <= 1.6 * 6000 + 3920
+        assert 0.45 * 6000 <= (end - start) * SAMPLE_RATE <= 1.6 * 6000 + 8400
 
 
 def test_the_same_words_of_two_sources_are_one_text():

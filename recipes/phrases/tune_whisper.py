@@ -1,0 +1,79 @@
+"""Fine-tunes the big model on pairs: our pooling, the projection and the last layers that Whisper base is used to.
+
+    python -m recipes.phrases.build_whisper whisper-base      # what it starts from
+    python -m recipes.phrases.tune_whisper whisper-base       # a quarter of an hour; outputs/phrases_whisper_tuned
+    python -m recipes.phrases.evaluate --no-dtw outputs/phrases_whisper outputs/phrases_whisper_tuned
+
+The loss is the InfoNCE of `train`, without a teacher. Segments are cut by a learned mass. Training hears clips of up to
+1.1 s, so that Whisper reads windows of 3 s, at a tenth of the cost; the model that is written takes up to 8 s.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torchaudio.functional import resample
+from transformers import set_seed
+
+from modeling_audio_branch import AudioBranchFeatureExtractor
+from modeling_audio_branch.cli.common import exit_on_error
+from modeling_audio_branch.disk import DiskError, writing
+
+from ..emotion.resume import last_checkpoint
+from .audio import SAMPLE_RATE
+from .build_whisper import build
+from .dataset import PhrasePairs, collate, load_set
+from .teacher import FREE_SETS, LAYER, RATE
+from .train import make_training_arguments
+from .trainer import DevRetrievalCallback, PhraseTrainer
+
+LONGEST = 1.1  # seconds of a clip; slower, with a pause and silence at its ends, it still fits into WINDOW
+WINDOW = 3  # seconds that Whisper reads in training
+
+
+def collate_for_whisper(pairs: list) -> dict[str, torch.Tensor]:
+    """A batch of `collate` at Whisper's rate: raw audio (2 N, 2 L), its mask, and spans in seconds."""
+    batch = collate(pairs)
+    batch["input_features"] = resample(batch["input_features"], SAMPLE_RATE, RATE)
+    batch["attention_mask"] = batch["attention_mask"].repeat_interleave(RATE // SAMPLE_RATE, dim=1)
+    return batch
+
+
+def main(
+    whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
+    output: Annotated[Path, typer.Option(help="Folder of the model")] = Path("outputs/phrases_whisper_tuned"),
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 300,
+    layers: Annotated[int, typer.Option(help="Last layers of the encoder that are trained")] = 1,
+    seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 20,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 1e-4,
+    minutes: Annotated[float, typer.Option(help="Stop after this time; the next call resumes")] = 180,
+    max_seconds: Annotated[int, typer.Option(help="Longest clip of the model that is written")] = 8,
+    development: Annotated[int, typer.Option(help="Steps between measurements on the development sets; 0: none")] = 100,
+) -> None:
+    """Fine-tunes Whisper base under our segment pooling on pairs of clips of one text."""
+    clips = [clip for name in FREE_SETS for clip in load_set(name, with_teacher=False)]
+    clips = [clip for clip in clips if clip.record.length <= LONGEST * SAMPLE_RATE]
+    set_seed(0)
+    with exit_on_error(ValueError, DiskError), writing(output):
+        complete = build(whisper, max_seconds, segmentation="learned")
+        model = build(whisper, WINDOW, segmentation="learned")
+        model.freeze(LAYER - layers)
+        trainer = PhraseTrainer(
+            model,
+            make_training_arguments(output / "training", steps, learning_rate, seed=0, workers=0),
+            data_collator=collate_for_whisper,
+            train_dataset=PhrasePairs(clips, context=0.0),
+            processing_class=AudioBranchFeatureExtractor.from_model(model),
+            batch_seconds=seconds,
+            callbacks=[DevRetrievalCallback(minutes, every=development)],
+        )
+        trainer.train(resume_from_checkpoint=last_checkpoint(output / "training"))
+        state = model.state_dict()
+        positions = [name for name in state if "embed_positions" in name]  # as many as the window is long; not trained
+        complete.load_state_dict({name: state[name] for name in state if name not in positions}, strict=False)
+        complete.save_pretrained(output)
+
+
+if __name__ == "__main__":
+    typer.run(main)
