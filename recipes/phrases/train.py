@@ -69,7 +69,7 @@ def make_training_arguments(
 def main(
     output: Annotated[Path, typer.Option(help="Folder of the model and its training state")] = Path("outputs/phrases"),
     minutes: Annotated[float, typer.Option(help="Stop after this time; the next call resumes")] = 180,
-    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 3_500,
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 5_600,
     seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 40,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 5e-4,
     start: Annotated[Path | None, typer.Option(help="Checkpoint whose weights to start from")] = None,
