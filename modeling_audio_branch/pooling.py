@@ -107,7 +107,8 @@ class SegmentPooling(nn.Module):
         if self.pooling_type == "attention":
             scores = self._attention_scores(hidden_states)
             weights = scores.masked_fill(mass <= 0, torch.finfo(scores.dtype).min).softmax(-1) * mass
-        return weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        total = weights.sum(-1, keepdim=True)  # 0 for a clip without a frame
+        return weights / total.where(total > 0, 1.0)
 
     def _attention_scores(self, hidden_states):
         """Products of queries and keys, (B, H, S, T) float32."""

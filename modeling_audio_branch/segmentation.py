@@ -30,17 +30,17 @@ def segment_bounds(num_valid: torch.Tensor, num_segments: int) -> tuple[torch.Te
 class LearnedSegmentation(nn.Module):
     """Cuts a clip into segments of the same mass, where each frame has a learned one between 0 and 1.
 
-    Silence and noise, once their frames have learned a small mass, move no border and weigh next to nothing; so does a
-    pause. This is the integration of Continuous Integrate-and-Fire (Dong and Xu 2020,
-    https://arxiv.org/abs/1905.11235), whose masses are scaled to sum up to the number of segments. All frames begin
-    with the same mass, which cuts at equal times.
+    Silence, noise and pauses, once their frames have learned a small mass, hardly move a border and hardly count. This
+    is the integration of Continuous Integrate-and-Fire (Dong and Xu 2020, https://arxiv.org/abs/1905.11235), whose
+    masses are scaled to sum up to the number of segments. All frames begin with the same mass, which cuts at equal
+    times.
     """
 
     def __init__(self, d_model: int, num_segments: int):
         super().__init__()
         self.num_segments = num_segments
         self.weight = nn.Parameter(torch.empty(d_model))
-        self.bias = nn.Parameter(torch.empty(()))
+        self.bias = nn.Parameter(torch.empty(1))
 
     def init_parameters(self):
         init.zeros_(self.weight)
@@ -56,7 +56,8 @@ class LearnedSegmentation(nn.Module):
             The mass of each frame in each segment, (B, S, T) float32, zero where a frame is not in it; all segments of
             a clip have the same sum. And the borders (B, S + 1) float32, from 0 to 1, as parts of the clip's time.
         """
-        mass = torch.sigmoid((hidden_states @ self.weight + self.bias).float()) + MIN_MASS
+        # A sum of products, and no product of matrices, which an export to int8 would round.
+        mass = torch.sigmoid(((hidden_states * self.weight).sum(-1) + self.bias).float()) + MIN_MASS  # (B, T)
         total = (mass * frame_mask).cumsum(-1)  # (B, T), up to and with each frame
         end = total * (self.num_segments / total[:, -1:].clamp(min=MIN_MASS))  # in segments
         start = F.pad(end[:, :-1], (1, 0))
@@ -64,7 +65,8 @@ class LearnedSegmentation(nn.Module):
         start, end, valid = start.unsqueeze(1), end.unsqueeze(1), frame_mask.unsqueeze(1)  # (B, 1, T)
         inside = torch.minimum(end, segments + 1) - torch.maximum(start, segments)
         inside = inside.clamp(min=0)  # (B, S, T)
-        # A border lies as far in its frame as the mass before it has to go there.
-        before = ((segments[1:] - start) / (end - start).clamp(min=1e-9)).clamp(0, 1) * valid  # (B, S - 1, T)
+        # A border lies as far in its frame as the mass before it has to go there. The times teach nothing.
+        start, length = start.detach(), (end - start).detach()
+        before = ((segments[1:] - start) / length.where(length > 0, 1.0)).clamp(0, 1) * valid  # (B, S - 1, T)
         borders = before.sum(-1) / frame_mask.sum(-1, keepdim=True).clamp(min=1)
         return inside, F.pad(F.pad(borders, (1, 0)), (0, 1), value=1.0)

@@ -67,7 +67,7 @@ class Page:
         if not state:
             return None
         names = state["names"]
-        return names[segment_at(event.index[0], state["span"], len(names))]
+        return names[segment_at(event.index[0], state["span"], state["times"])]
 
     def play_segment(self, name: str | None, state: dict | None) -> str | None:
         """The sound of a segment, by its name."""

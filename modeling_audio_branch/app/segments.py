@@ -73,7 +73,8 @@ def view_segments(model: AudioBranchPreTrainedModel, file: str, folder: Path, wi
         "pooler_output": output.pooler_output.tolist(),
     }
     seconds, features = times[-1][1] / len(times), output.segment_features.shape[-1]
-    summary = f"{len(times)} segments of {seconds:.2f} s, {features} features each."
+    average = "" if model.config.segmentation == "uniform" else "on average "
+    summary = f"{len(times)} segments of {average}{seconds:.2f} s, {features} features each."
     drawn = None
     if output.probabilities is not None:
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
@@ -98,11 +99,11 @@ def view_segments(model: AudioBranchPreTrainedModel, file: str, folder: Path, wi
     )
 
 
-def segment_at(x: float, span: tuple[float, float], num_segments: int) -> int:
+def segment_at(x: float, span: tuple[float, float], times: list[tuple[float, float]]) -> int:
     """The index of the segment at a column x of the picture, that of the nearest one outside of the axis."""
     left, right = span
-    inside = (x - left) / (right - left)
-    return min(max(int(inside * num_segments), 0), num_segments - 1)
+    seconds = (x - left) / (right - left) * times[-1][1]
+    return max(sum(start <= seconds for start, _ in times) - 1, 0)
 
 
 def write_segment(file: str, start: float, end: float, path: Path) -> str:

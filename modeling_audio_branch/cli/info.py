@@ -38,6 +38,7 @@ def describe(model: AudioBranchPreTrainedModel, folder: Path) -> list[tuple[str,
     """Names and values of the table; the licence is read from the README.md in `folder`, if there is one."""
     config, base = model.config, model.base_model
     parameters = [(f"parameters: {part}", f"{count:,}") for part, count in model.num_parameters_by_part().items()]
+    cut = "" if config.segmentation == "uniform" else ", cut by a learned mass"
     labels = list(config.id2label.values()) if base is not model else []
     return [
         *parameters,
@@ -45,7 +46,7 @@ def describe(model: AudioBranchPreTrainedModel, folder: Path) -> list[tuple[str,
         ("encoder", encoder_kind(base)),
         ("encoder frames per second", f"{frame_rate(base):g}"),
         ("sampling rate", f"{config.sample_rate} Hz"),
-        ("segments", f"{config.num_segments} of {config.feature_dim} features, pooling by {config.pooling_type}"),
+        ("segments", f"{config.num_segments} of {config.feature_dim} features{cut}, pooling by {config.pooling_type}"),
         ("exactness, measured", _exactness_measured(base)),
         ("exactness, known", _exactness_known(base)),
         ("encode", "any form of audio to segment features and times"),

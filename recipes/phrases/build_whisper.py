@@ -30,7 +30,7 @@ def build(whisper: Path, max_seconds: int, segmentation: str = "uniform") -> Aud
     Args:
         whisper: Folder of a Whisper model in Transformers' format.
         max_seconds: To which Whisper extends each clip; cost and memory are in proportion.
-        segmentation: `uniform` or `learned`, which starts as the same.
+        segmentation: `uniform` or `learned`, which starts at the same times.
 
     Raises:
         SystemExit: No projection was fitted yet.

@@ -33,14 +33,16 @@ def make_config(**settings) -> AudioBranchConfig:
     """8 kHz, so that telephone and studio recordings have the same band; 7.5 M parameters.
 
     A frame sees 0.38 s on each side, so that a part of a long recording is embedded as if it were cut out. Segments are
-    cut by a learned mass of frames, so that silence at the ends and pauses matter little.
+    cut by a learned mass of frames (with poolings that have weights), so that silence at the ends and pauses matter
+    little.
     """
     front_end = {"sample_rate": SAMPLE_RATE, "n_fft": 512, "win_length": 200, "hop_length": 48, "n_mels": 64}
     encoder = {"num_layers": 6, "d_model": 224, "num_heads": 4, "conv_kernel_size": 9, "conv_norm": "layer"}
     subsampling = {"subsampling": "dw_striding", "subsampling_factor": 8, "subsampling_channels": 96}
     masks = {"apply_spec_augment": True, "num_freq_masks": 2, "freq_mask_width": 8, "num_time_masks": 2}
     defaults = front_end | encoder | subsampling | masks | {"dropout": 0.0, "attention_window": 8}
-    defaults["segmentation"] = "learned"
+    if settings.get("pooling_type", "attention") in ("attention", "avg"):
+        defaults["segmentation"] = "learned"
     return AudioBranchConfig(**(defaults | settings))
 
 

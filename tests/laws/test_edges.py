@@ -25,9 +25,8 @@ def test_outputs_and_gradients_are_finite_on_the_edges(dtype, pooling, conv_norm
         use_weighted_layer_sum=True,
     )
     model = make_model(AudioBranchForAudioClassification, config).to(dtype)
-    model.audio_branch.encoder.group_worth = (
-        1000 if pooling["pooling_type"] in ("max", "learnable") else 0
-    )  # as on a GPU, or not
+    as_on_gpu = pooling["pooling_type"] in ("max", "learnable")
+    model.audio_branch.encoder.group_worth = 1000 if as_on_gpu else 0
     clips = [0.1 * torch.randn(length) for length in EDGE_LENGTHS]
     clips += [torch.zeros(4000), torch.full((4000,), 0.5), torch.randn(700)]
     batches = [pad(clips), *(pad([clip]) for clip in clips)]

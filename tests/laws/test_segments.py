@@ -46,7 +46,7 @@ def test_attention_without_scores_and_a_new_learnable_profile_equal_avg(num_fram
 
 
 @pytest.mark.parametrize("pooling_type", ["attention", "avg"])
-def test_frames_without_mass_change_no_segment_wherever_they_are(pooling_type):
+def test_frames_of_hardly_any_mass_hardly_change_a_segment_wherever_they_are(pooling_type):
     """As silence and noise at the ends and pauses, once the model has learned what they look like."""
     config = tiny_config(pooling_type=pooling_type, segmentation="learned", num_segments=3)
     pooling = make_model(AudioBranchModel, config).pooling

@@ -11,6 +11,7 @@ from helpers.assertions import assert_same_clips
 from helpers.encoders import ENCODERS, INVARIANT, SMALL, make
 from helpers.fresh_process import run_fresh
 from helpers.models import pad, random_clips
+from helpers.strategies import POOLING_CHOICES
 from modeling_audio_branch import (
     AudioBranchFeatureExtractor,
     AudioBranchForAudioClassification,
@@ -18,7 +19,7 @@ from modeling_audio_branch import (
 )
 
 lengths = st.lists(st.one_of(st.integers(900, 20000), st.sampled_from([0, 1, 800])), min_size=2, max_size=3)
-poolings = st.sampled_from(["attention", "avg", "max", "learnable"])
+poolings = st.sampled_from(POOLING_CHOICES)
 ROUNDING = 3e-5  # of float32: random weights are larger than trained ones, and CPUs sum in unlike orders
 
 
@@ -26,7 +27,7 @@ ROUNDING = 3e-5  # of float32: random weights are larger than trained ones, and 
 @given(lengths, poolings)
 @settings(max_examples=6)
 def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(name, lengths, pooling):
-    model = make(name, pooling_type=pooling)
+    model = make(name, **pooling)
     extractor = AudioBranchFeatureExtractor.from_model(model)
     clips = random_clips(lengths)
     waveform, mask = pad([F.pad(clip, (0, max(0, 1 - len(clip)))) for clip in clips])
@@ -45,7 +46,7 @@ def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(name, lengths, pooli
 def test_in_double_precision_a_clip_is_embedded_the_same_alone_and_in_any_batch_but_for_its_rounding(
     name, lengths, pooling
 ):
-    model = make(name, pooling_type=pooling).double()
+    model = make(name, **pooling).double()
     clips = [clip.double() for clip in random_clips([max(1, length) for length in lengths])]
     waveform, mask = pad(clips)
     with torch.no_grad():

@@ -58,9 +58,7 @@ class VisualBranch(nn.Module):
         frames = torch.where(is_present.view(-1, 1, 1, 1, 1, 1), frames, 0.0)  # padding may be NaN
         features = self._encode(frames)  # (B, S * K or S, D)
         valid = is_present.unsqueeze(-1).expand(features.shape[:2])
-        segments, _, _ = self.pooling(
-            features, valid
-        )  # (B, S, D): the pooling cuts equal parts, which are the segments
+        segments, _, _ = self.pooling(features, valid)  # (B, S, D): it cuts equal parts, which are the segments
         segments = torch.where(is_present.view(-1, 1, 1), segments, 0.0)
         return segments, times_of_frames(frame_times, first, stop) * is_present.view(-1, 1, 1)
 

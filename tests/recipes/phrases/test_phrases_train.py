@@ -13,12 +13,19 @@ import typer
 
 from helpers.full_disk import full_disk
 from helpers.models import tiny_config
+from helpers.strategies import POOLINGS
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.audio_input import load_audio
 from recipes.phrases import clips, development, train
 from recipes.phrases.audio import SAMPLE_RATE
 
 AUDIO = Path(__file__).parents[3] / "examples" / "audio"
+
+
+@pytest.mark.parametrize("pooling_type", POOLINGS)
+def test_each_pooling_has_a_configuration_and_those_with_weights_cut_by_a_learned_mass(pooling_type):
+    config = train.make_config(pooling_type=pooling_type)
+    assert (config.segmentation == "learned") == (pooling_type in ("attention", "avg"))
 
 
 def test_training_learns_resumes_where_it_ended_and_saves_a_model(tmp_path, monkeypatch):

@@ -46,9 +46,19 @@ def test_a_click_finds_the_segment_that_was_drawn_there(model, clip, tmp_path):
     for border in (1, 2, 3):
         expected = left + border * (right - left) / 4
         assert min(abs(x - expected) for x in orange) <= 2
-        assert segment_at(expected - 5, view.span, 4) == border - 1
-        assert segment_at(expected + 5, view.span, 4) == border
-    assert segment_at(0, view.span, 4) == 0 and segment_at(10_000, view.span, 4) == 3
+        assert segment_at(expected - 5, view.span, view.times) == border - 1
+        assert segment_at(expected + 5, view.span, view.times) == border
+    assert segment_at(0, view.span, view.times) == 0 and segment_at(10_000, view.span, view.times) == 3
+
+
+def test_a_click_finds_segments_of_unlike_lengths_where_they_are():
+    times = [(0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 1.0)]
+    assert [segment_at(x, (100, 200), times) for x in (0, 140, 161, 171, 199, 999)] == [0, 0, 1, 2, 3, 3]
+
+
+def test_the_summary_of_learned_segments_gives_their_average(clip, tmp_path):
+    learned = make_model(AudioBranchModel, tiny_config(segmentation="learned"))
+    assert view_segments(learned, clip, tmp_path).summary == "4 segments of on average 0.25 s, 12 features each."
 
 
 def test_a_picture_for_a_phone_is_narrower(model, clip, tmp_path):

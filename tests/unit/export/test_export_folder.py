@@ -44,6 +44,14 @@ def test_wrong_numbers_stop_the_export_and_nothing_is_left(model, tmp_path, monk
     assert not (tmp_path / "out").exists()
 
 
+def test_learned_segments_stay_near_in_int8(tmp_path):
+    model = make_model(AudioBranchModel, tiny_config(segmentation="learned", d_model=64))
+    report = export_model(
+        model, tmp_path / "out", int8=True, audio=write_recordings(tmp_path / "audio", 2, seconds=1.0)
+    )
+    assert report.int8_cosine[0] > 0.99
+
+
 def test_int8_that_changes_too_much_stops_the_export(model, tmp_path, monkeypatch):
     files = write_recordings(tmp_path / "audio", 2, seconds=1.0)
     report = export_model(model, tmp_path / "good", int8=True, audio=files)
