@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -85,7 +86,7 @@ def test_the_card_is_the_template_with_the_results():
     measured = read_results(FREE / "results.json")
     poolings = card.split(number_words_table(measured.number_words) + "\n")[1].split("\nCommand: ")[0]
     training = "| step |" + card.split("| step |")[1].split("\n\n")[0]
-    steps = int(training.splitlines()[-1].split("|")[1])
+    steps = int(re.search(r"have (\d+) steps", card).group(1))
     parameters = AudioBranchModel.from_pretrained(FREE).num_parameters()
     assert render_card(measured, training, poolings, parameters, steps, cosine=1.0) == card
 
