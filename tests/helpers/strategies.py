@@ -17,7 +17,7 @@ lengths = st.lists(
 )
 
 
-architectures = st.fixed_dictionaries(
+without_pooling = st.fixed_dictionaries(
     {
         "position_embedding": st.sampled_from(["relative", "rotary", "none"]),
         "subsampling_factor": st.sampled_from([1, 2, 4, 8]),
@@ -30,14 +30,21 @@ architectures = st.fixed_dictionaries(
 )
 
 
-architectures = st.builds(
-    lambda choices, pooling, full: (
-        choices | pooling | ({"subsampling": "striding"} if full and choices["subsampling_factor"] > 1 else {})
-    ),
-    architectures,
-    st.sampled_from(POOLING_CHOICES),
-    st.booleans(),
-)
+def with_pooling(pooling_choices):
+    return st.builds(
+        lambda choices, pooling, full: (
+            choices | pooling | ({"subsampling": "striding"} if full and choices["subsampling_factor"] > 1 else {})
+        ),
+        without_pooling,
+        st.sampled_from(pooling_choices),
+        st.booleans(),
+    )
+
+
+architectures = with_pooling([{"pooling_type": each} for each in POOLINGS])
+
+
+any_architectures = with_pooling(POOLING_CHOICES)  # with learned segments, whose borders magnify what floats round
 
 
 WINDOWS = [

@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.assertions import assert_same_clips
+from helpers.assertions import assert_same_clips, rounding
 from helpers.models import make_model, pad, random_clips, tiny_config
-from helpers.strategies import POOLING_CHOICES, architectures, lengths, worths
+from helpers.strategies import POOLING_CHOICES, any_architectures, architectures, lengths, worths
 from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 
 
-@given(architectures, lengths, worths)
+@given(any_architectures, lengths, worths)
 @settings(max_examples=60)
 def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(choices, lengths, worth):
     model = make_model(AudioBranchModel, tiny_config(**choices))
@@ -21,9 +21,9 @@ def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(choices, lengths, wo
     waveform, mask = pad(clips)
     with torch.no_grad():
         alone = [model(clip[None]) for clip in clips]
-        assert_same_clips(model(waveform, attention_mask=mask), alone)
+        assert_same_clips(model(waveform, attention_mask=mask), alone, rounding(choices))
         features = extractor(clips, sampling_rate=16000, return_tensors="pt")
-        assert_same_clips(model(**features), alone)
+        assert_same_clips(model(**features), alone, rounding(choices))
 
 
 @pytest.mark.parametrize("pooling", POOLING_CHOICES)
@@ -48,7 +48,7 @@ def test_padding_changes_nothing_in_any_architecture(
         for padding, worth in ((0.0, 0), (1e4, 1000), (float("nan"), 1)):
             waveform, mask = pad(clips, padding)
             model.encoder.group_worth = worth
-            assert_same_clips(model(waveform, attention_mask=mask), alone)
+            assert_same_clips(model(waveform, attention_mask=mask), alone, rounding(pooling))
 
 
 @pytest.mark.parametrize("preset", ["lightweight", "large"])
@@ -63,7 +63,7 @@ def test_a_full_size_preset_embeds_a_clip_the_same_alone_and_in_a_batch(preset):
         assert_same_clips(model(waveform, attention_mask=mask), [model(clip[None]) for clip in clips], tolerance=1e-4)
 
 
-@given(architectures, lengths, st.sampled_from([1.0, 1e30, float("nan"), float("inf"), -float("inf")]), worths)
+@given(any_architectures, lengths, st.sampled_from([1.0, 1e30, float("nan"), float("inf"), -float("inf")]), worths)
 def test_what_lies_in_the_padding_never_matters(choices, lengths, value, worth):
     model = make_model(AudioBranchModel, tiny_config(**choices))
     model.encoder.group_worth = worth

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.assertions import rounding
 from helpers.models import make_model, tiny_config
 from helpers.strategies import POOLING_CHOICES
 from modeling_audio_branch import AudioBranchModel
@@ -33,7 +34,7 @@ def test_a_span_is_pooled_as_a_clip_of_its_frames(choices, spans):
         for segments, (clip, first, stop) in zip(got, spans, strict=True):
             inside = states[clip : clip + 1, first:stop]
             alone, _, _ = pooling(inside, torch.ones(inside.shape[:2], dtype=torch.bool))
-            torch.testing.assert_close(segments, alone[0], atol=1e-5, rtol=0)
+            torch.testing.assert_close(segments, alone[0], atol=rounding(choices), rtol=0)
 
 
 @given(st.sampled_from(POOLING_CHOICES), frame_spans)
