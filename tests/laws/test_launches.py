@@ -13,7 +13,7 @@ from benchmarks.launches import count, count_peer, counted
 from benchmarks.peers import Parakeet
 from benchmarks.pretended_cuda import move, pretended_cuda, to_device
 from helpers.models import make_model, tiny_config
-from helpers.strategies import architectures, convolutions, windows
+from helpers.strategies import any_architectures, convolutions, windows
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 
 
@@ -49,7 +49,7 @@ def test_a_clip_more_starts_three_kernels_more_at_most(large):
 lengths = st.lists(st.integers(0, 12000), min_size=1, max_size=5)
 
 
-@given(architectures, windows, convolutions, lengths)
+@given(any_architectures, windows, convolutions, lengths)
 @example({"position_embedding": "relative"}, {"attention_window": 1}, {}, [9000] * 3)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_host_never_waits_for_the_device_in_any_configuration(choices, window, convolution, lengths):
@@ -64,7 +64,7 @@ def test_the_host_never_waits_for_the_device_in_any_configuration(choices, windo
         assert counts.waits == (0 if with_lengths else 1), counts.waits_by_name
 
 
-@given(architectures, windows, convolutions, st.integers(400, 12000), st.integers(1, 3))
+@given(any_architectures, windows, convolutions, st.integers(400, 12000), st.integers(1, 3))
 @settings(max_examples=20)
 def test_nothing_is_copied_to_the_device_for_equal_clips_so_that_a_graph_can_be_captured(
     choices, window, convolution, num_samples, clips
