@@ -66,7 +66,7 @@ def _check_sizes(config):
     if config.segmentation == "learned" and config.pooling_type not in ("attention", "avg"):
         raise ValueError(
             f"segmentation='learned' with pooling_type={config.pooling_type!r} is impossible: it goes with 'attention' "
-            f"and 'avg', in which frames have weights."
+            f"and 'avg'."
         )
     if not 0 <= config.dropout < 1:
         raise ValueError(f"dropout={config.dropout} is impossible: give a probability of at least 0 and under 1.")

@@ -69,9 +69,7 @@ class SegmentPooling(nn.Module):
         else:
             start, end = segment_bounds(frame_mask.sum(-1), self.num_segments)  # (B, S)
             if self.pooling_type != "max":
-                frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
-                in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
-                weights = self._weights(hidden_states, in_segment.unsqueeze(1), start, end)
+                weights = self._weights(hidden_states, start, end)
         if weights is None:
             segments = self._max(hidden_states, start, end)
         else:
@@ -90,8 +88,11 @@ class SegmentPooling(nn.Module):
         index = frames.flatten(1).unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
         return hidden_states.gather(1, index).unflatten(1, frames.shape[1:]).amax(2)
 
-    def _weights(self, hidden_states, in_segment, start, end):
+    def _weights(self, hidden_states, start, end):
         """Weights (B, H, S, T) that sum to 1 over each segment's own frames, float32."""
+        frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
+        in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
+        in_segment = in_segment.unsqueeze(1)  # (B, 1, S, T)
         if self.pooling_type == "avg":
             return in_segment.float() / (end - start).clamp(min=1)[:, None, :, None]
         if self.pooling_type == "attention":

@@ -117,11 +117,10 @@ def _draw_pooling_weights(axes: Axes, output: AudioBranchOutput, seconds: float,
     frame_rate = num_frames.item() / seconds if config.encoder_config else config.frame_rate
     times = (torch.arange(weights.shape[1]) + 0.5) / frame_rate
     for row in weights:
-        inside = row.nonzero()
-        start, end = int(inside[0]), int(inside[-1]) + 1
-        relative = row[start:end] * (end - start)
-        axes.fill_between(times[start:end], 1, relative, color=BLUE, alpha=0.25, linewidth=0)
-        axes.plot(times[start:end], relative, color=BLUE, linewidth=1)
+        inside = row > 0
+        relative = row[inside] * inside.sum()
+        axes.fill_between(times[inside], 1, relative, color=BLUE, alpha=0.25, linewidth=0)
+        axes.plot(times[inside], relative, color=BLUE, linewidth=1)
     axes.axhline(1, color=INK, linewidth=0.6)
     axes.set_ylabel("Pooling weight\n(1: plain mean)")
 

@@ -33,7 +33,7 @@ def make_config(**settings) -> AudioBranchConfig:
     """8 kHz, so that telephone and studio recordings have the same band; 7.5 M parameters.
 
     A frame sees 0.38 s on each side, so that a part of a long recording is embedded as if it were cut out. Segments are
-    cut by a learned mass of frames (with poolings that have weights), so that silence at the ends and pauses matter
+    cut by a learned mass of frames (with the poolings that allow it), so that silence at the ends and pauses matter
     little.
     """
     front_end = {"sample_rate": SAMPLE_RATE, "n_fft": 512, "win_length": 200, "hop_length": 48, "n_mels": 64}

@@ -1,6 +1,6 @@
-"""Fine-tunes the big model on pairs: our pooling, the projection and the last layers that Whisper base is used to.
+"""Fine-tunes the big model of build_whisper.py on pairs: our pooling, the projection and Whisper's last layers.
 
-    python -m recipes.phrases.build_whisper whisper-base      # what it starts from
+    python -m recipes.phrases.build_whisper whisper-base      # to compare with
     python -m recipes.phrases.tune_whisper whisper-base       # a quarter of an hour; outputs/phrases_whisper_tuned
     python -m recipes.phrases.evaluate --no-dtw outputs/phrases_whisper outputs/phrases_whisper_tuned
 
@@ -70,8 +70,9 @@ def main(
         )
         trainer.train(resume_from_checkpoint=last_checkpoint(output / "training"))
         state = model.state_dict()
-        positions = [name for name in state if "embed_positions" in name]  # as many as the window is long; not trained
-        complete.load_state_dict({name: state[name] for name in state if name not in positions}, strict=False)
+        # The positions are not trained, and as many as the window is long.
+        trained = {name: value for name, value in state.items() if "embed_positions" not in name}
+        complete.load_state_dict(trained, strict=False)
         complete.save_pretrained(output)
 
 
