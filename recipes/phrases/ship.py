@@ -1,4 +1,4 @@
-r"""Writes checkpoints/phrases_free: the weights in half precision, their results and a card.
+r"""Writes checkpoints/phrases: the weights in half precision, their results and a card.
 
     python -m recipes.phrases.train --start outputs/phrases --steps 60 --seconds 60 --learning-rate 3e-4 \
         --pooling avg --output outputs/poolings/avg    # likewise for other poolings, and with --num-segments 1
@@ -101,7 +101,7 @@ def rounding_cosine(rounded, model) -> float:
 def main(
     source: Annotated[Path, typer.Option(help="Folder of the trained model")] = Path("outputs/phrases"),
     poolings: Annotated[Path, typer.Option(help="Results of other poolings")] = Path("outputs/poolings.json"),
-    target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases_free"),
+    target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases"),
     whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
 ) -> None:
     """Writes the trained model, its results and its card to the folder that ships."""

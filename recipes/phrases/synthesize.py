@@ -1,6 +1,6 @@
 """Speaks texts with espeak-ng: free ones, and, if asked for, those of the recordings.
 
-    python -m recipes.phrases.synthesize      # a minute on two cores; adds `free` to data/phrases
+    python -m recipes.phrases.synthesize      # four minutes on two cores; adds `free` to data/phrases
 
 Each text is spoken by several voices, at random speeds and pitches that depend on the text alone.
 """
@@ -77,9 +77,9 @@ def write_clips(name: str, jobs: Iterable[SynthesisJob], processes: int) -> None
 
 
 def main(
-    voices: Annotated[int, typer.Option(help="espeak-ng voices for each text")] = 2,
+    voices: Annotated[int, typer.Option(help="espeak-ng voices for each text")] = 4,
     words: Annotated[int, typer.Option(help="Texts of one or two words in each language")] = 300,
-    free: Annotated[int, typer.Option(help="Free texts in each language")] = 300,
+    free: Annotated[int, typer.Option(help="Free texts in each language")] = 600,
     processes: Annotated[int, typer.Option(help="That synthesize at a time")] = 2,
     recordings: Annotated[
         bool, typer.Option(help="Also speak the texts of recordings and words: `synthesized`")

@@ -71,8 +71,8 @@ def make_training_arguments(
 def main(
     output: Annotated[Path, typer.Option(help="Folder of the model and its training state")] = Path("outputs/phrases"),
     minutes: Annotated[float, typer.Option(help="Stop after this time; the next call resumes")] = 180,
-    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 5_600,
-    seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 40,
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 2_900,
+    seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 120,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 5e-4,
     start: Annotated[Path | None, typer.Option(help="Checkpoint whose weights to start from")] = None,
     num_segments: Annotated[int, typer.Option(help="Segments of a clip")] = 8,

@@ -8,7 +8,7 @@ from modeling_audio_branch.hub.errors import UploadError
 from modeling_audio_branch.hub.licensing import WeightsLicense, recognize, weights_license, write_licenses
 
 ROOT = Path(__file__).parents[3]
-APACHE, GPL = ((ROOT / name).read_text() for name in ("LICENSE", "checkpoints/phrases/LICENSE"))
+APACHE, GPL = ((ROOT / name).read_text() for name in ("LICENSE", "tests/fixtures/hub/LICENSE.gpl-2"))
 
 
 def decide(folder, license=None, given=None, text=None, answer=False):
