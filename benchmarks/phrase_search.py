@@ -3,7 +3,7 @@
     python -m benchmarks.haystacks
     python -m benchmarks.phrase_search                                 # AudioIndex and DTW of MFCCs; 40 minutes
     python -m benchmarks.phrase_search --whisper FOLDER:5              # also frozen frames of a Whisper's layer 5
-    python -m benchmarks.phrase_search --windows --tapes 1             # also windows cut out and embedded one by one
+    python -m benchmarks.phrase_search --windows --tapes 1             # also windows cut out, and as spans of one pass
 
 Each phrase of a language is sought in all tapes of the other speaker, on which it is said twice. A hit is right if it
 overlaps the phrase by more than half of the shorter of the two. P@1: the best hit is right. MAP: mean average precision
@@ -31,7 +31,7 @@ from recipes.phrases.asterisk import SPEAKER_PAIRS
 from recipes.phrases.baselines import parse_encoder
 
 from .haystacks import QUERIES, Query, Tape, load_queries, load_tapes
-from .search_methods import CutWindows, Found, Ours, PooledWindows, Warping, WhisperFrames, mfcc_warping
+from .search_methods import CutWindows, Found, Ours, PooledWindows, SpanWindows, Warping, WhisperFrames, mfcc_warping
 
 BETA = 999.9
 BINS = 5  # of probabilities
@@ -122,6 +122,7 @@ def methods_of(checkpoint: str, whisper: list[str], dtw: bool, windows: bool):
     yield Ours(checkpoint)
     if windows:
         yield CutWindows(checkpoint)
+        yield SpanWindows(checkpoint)
     if dtw:
         yield mfcc_warping()
     for each in whisper:

@@ -146,11 +146,14 @@ class CutWindows:
 
     def index(self, tape: Tape) -> None:
         samples = load_audio(tape.path, SAMPLE_RATE)
-        for length in self.lengths:
-            starts = np.arange(0, len(samples) / SAMPLE_RATE - length, self.hop_seconds)
+        for length, starts in self._windows(samples):
             cut = [samples[round(s * SAMPLE_RATE) : round((s + length) * SAMPLE_RATE)] for s in starts]
-            vectors = self._embed(cut)
-            self._tapes.setdefault(tape.path, []).append((length, starts, vectors.half()))
+            self._tapes.setdefault(tape.path, []).append((length, starts, self._embed(cut).half()))
+
+    def _windows(self, samples):
+        """Each length, and where its windows start, in seconds."""
+        ends = [len(samples) / SAMPLE_RATE - length for length in self.lengths]
+        return [(length, np.arange(0, end, self.hop_seconds)) for length, end in zip(self.lengths, ends, strict=True)]
 
     def _embed(self, clips):
         return self._model.encode(clips, SAMPLE_RATE, batch_size=16, show_progress=False).sequence_embedding
@@ -164,6 +167,20 @@ class CutWindows:
                     start = float(starts[best])
                     candidates.append(Found(tape.path, start, start + length, score.item()))
         return best_of(candidates)
+
+
+class SpanWindows(CutWindows):
+    """The same windows as spans of one pass, in which the encoder sees what is around them."""
+
+    name = "windows as spans of one pass"
+
+    def index(self, tape: Tape) -> None:
+        samples = load_audio(tape.path, SAMPLE_RATE)
+        windows = self._windows(samples)
+        spans = [(start, start + length) for length, starts in windows for start in starts]
+        vectors = self._model.encode(samples, SAMPLE_RATE, spans=spans).sequence_embedding.half()
+        parts = vectors.split([len(starts) for _, starts in windows])
+        self._tapes[tape.path] = [(*window, part) for window, part in zip(windows, parts, strict=True)]
 
 
 class WhisperFrames:

@@ -29,7 +29,7 @@ from ..debian_audio import KAJONGG, PACKAGES, install, kajongg_phrases
 from .audio import SAMPLE_RATE, read_speech
 from .transcripts import TRAINING_PACKAGES, transcripts
 
-ATTENTION_WINDOW = 4  # encoder frames on each side; docs/searching.md says how it was chosen
+ATTENTION_WINDOW = 8  # encoder frames on each side; docs/searching.md says how it was chosen
 RECORDINGS, TAPE_CLIPS, PAUSE_SECONDS = 900, 30, 0.4
 TOP = 10
 
