@@ -1,6 +1,6 @@
 """Fine-tunes on real speech from beginning to end: 42 phrases of a game, spoken by 8 people in two languages.
 
-    python -m recipes.emotion.demo        # or: make train-demo; about 8 minutes on two cores
+    python -m recipes.emotion.demo        # or: make train-demo; about 6 minutes on two cores
     python -m recipes.emotion.demo --checkpoint outputs/phrases_whisper --output outputs/whisper_demo    # another model
 
 Downloads the Debian package kajongg (5 MB, unpacked below data/ and not installed), and runs recipes.emotion.train on
