@@ -137,7 +137,8 @@ def test_publishing_keeps_the_cards_own_words_and_adds_the_verified_snippet(publ
     assert own.sections and card.intro == own.intro
     for section in own.sections:
         assert section.is_generated or section in card.sections
-    assert len(titles) == len({*titles}) and {"Results", "How it was made", "Training data and licence", "Limits"} <= {*titles}
+    assert len(titles) == len({*titles})
+    assert {"Results", "How it was made", "Training data and licence", "Limits"} <= {*titles}
     text = (published / "README.md").read_text()
     assert "There are none" not in text and "not evaluated" not in text and 'checkpoints/phrases")' not in text
     assert 'repo = "user/phrases"' in text and "print(out.segment_features.shape)  # torch.Size([2, 8, 512])" in text
