@@ -73,8 +73,8 @@ def view_segments(model: AudioBranchPreTrainedModel, file: str, folder: Path, wi
         "pooler_output": output.pooler_output.tolist(),
     }
     seconds, features = times[-1][1] / len(times), output.segment_features.shape[-1]
-    average = "" if model.config.segmentation == "uniform" else "on average "
-    summary = f"{len(times)} segments of {average}{seconds:.2f} s, {features} features each."
+    average = "" if model.config.segmentation == "uniform" else " on average"
+    summary = f"{len(times)} segments of {seconds:.2f} s{average}, {features} features each."
     drawn = None
     if output.probabilities is not None:
         labels = [model.config.id2label[index] for index in range(model.config.num_labels)]

@@ -58,7 +58,7 @@ def test_a_click_finds_segments_of_unlike_lengths_where_they_are():
 
 def test_the_summary_of_learned_segments_gives_their_average(clip, tmp_path):
     learned = make_model(AudioBranchModel, tiny_config(segmentation="learned"))
-    assert view_segments(learned, clip, tmp_path).summary == "4 segments of on average 0.25 s, 12 features each."
+    assert view_segments(learned, clip, tmp_path).summary == "4 segments of 0.25 s on average, 12 features each."
 
 
 def test_a_picture_for_a_phone_is_narrower(model, clip, tmp_path):
