@@ -45,14 +45,21 @@ from .robustness import evaluate_robustness
 TRIMMED = f"trim_top_db={TOP_DB}"
 
 
-def evaluate(checkpoints: dict[str, str | Path], with_dtw: bool = True, whisper: Sequence[str] = ()) -> PhraseResults:
+def evaluate(
+    checkpoints: dict[str, str | Path],
+    with_dtw: bool = True,
+    whisper: Sequence[str] = (),
+    with_robustness: bool = True,
+) -> PhraseResults:
     """Measures checkpoints, given by the names that the results call them, and frozen Whispers (FOLDER:LAYER)."""
     models = {name: AudioBranchModel.from_pretrained(path).eval() for name, path in checkpoints.items()}
-    trimming = {
-        f"{name}, {TRIMMED}": AudioBranchModel.from_pretrained(path, trim_top_db=TOP_DB).eval()
-        for name, path in checkpoints.items()
-    }
-    robustness = evaluate_robustness(models | trimming)
+    robustness = []
+    if with_robustness:
+        trimming = {
+            f"{name}, {TRIMMED}": AudioBranchModel.from_pretrained(path, trim_top_db=TOP_DB).eval()
+            for name, path in checkpoints.items()
+        }
+        robustness = evaluate_robustness(models | trimming)
     models |= {f"{name}, one segment": OneSegment(model) for name, model in models.items()}
     for each in whisper:
         models |= whisper_baselines(each)
@@ -88,10 +95,11 @@ def main(
     checkpoints: Annotated[list[Path], typer.Argument(help="Folders of checkpoints; the metrics are the first's")],
     dtw: Annotated[bool, typer.Option(help="Also measure dynamic time warping")] = True,
     whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
+    robustness: Annotated[bool, typer.Option(help="Also measure changed clips, 20 times the work")] = True,
     output: Annotated[Path, typer.Option(help="File of the results")] = Path("outputs/phrases_results.json"),
 ) -> None:
     """Measures checkpoints on phrases and number words of speakers whom they never heard."""
-    results = evaluate({str(path): path for path in checkpoints}, dtw, whisper)
+    results = evaluate({str(path): path for path in checkpoints}, dtw, whisper, robustness)
     print_results(results)
     with exit_on_error(DiskError):
         write_results(results, str(checkpoints[0]), output)

@@ -2,7 +2,7 @@
 
     python -m recipes.phrases.build_whisper whisper-base      # to compare with
     python -m recipes.phrases.tune_whisper whisper-base       # a quarter of an hour; outputs/phrases_whisper_tuned
-    python -m recipes.phrases.evaluate --no-dtw outputs/phrases_whisper outputs/phrases_whisper_tuned
+    python -m recipes.phrases.evaluate --no-dtw --no-robustness outputs/phrases_whisper outputs/phrases_whisper_tuned
 
 The loss is the InfoNCE of `train`, without a teacher. Segments are cut by a learned mass. Training hears clips of up to
 1.1 s, so that Whisper reads windows of 3 s, at a tenth of the cost; the model that is written takes up to 8 s.
