@@ -29,13 +29,13 @@ from typing import Annotated
 import torch
 import typer
 
-from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError
 from modeling_audio_branch.hub.writing import replaced_file
 
 from .audio import TOP_DB
 from .baselines import OneSegment, whisper_baselines
+from .embedding import load_model
 from .number_words import evaluate_number_words
 from .report import number_words_percent, print_results
 from .results import PhraseResults, percent_to_json
@@ -52,13 +52,9 @@ def evaluate(
     with_robustness: bool = True,
 ) -> PhraseResults:
     """Measures checkpoints, given by the names that the results call them, and frozen Whispers (FOLDER:LAYER)."""
-    models = {name: AudioBranchModel.from_pretrained(path).eval() for name, path in checkpoints.items()}
-    robustness = []
+    models, robustness = {name: load_model(path) for name, path in checkpoints.items()}, []
     if with_robustness:
-        trimming = {
-            f"{name}, {TRIMMED}": AudioBranchModel.from_pretrained(path, trim_top_db=TOP_DB).eval()
-            for name, path in checkpoints.items()
-        }
+        trimming = {f"{name}, {TRIMMED}": load_model(path, trim_top_db=TOP_DB) for name, path in checkpoints.items()}
         robustness = evaluate_robustness(models | trimming)
     models |= {f"{name}, one segment": OneSegment(model) for name, model in models.items()}
     for each in whisper:
