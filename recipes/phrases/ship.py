@@ -69,7 +69,7 @@ def pooling_section(path: Path) -> str:
 
 
 def render_card(
-    results: PhraseResults, training: str, poolings: str, parameters: int, steps: int, cosine: float
+    template: Path, results: PhraseResults, training: str, poolings: str, parameters: int, steps: int, cosine: float
 ) -> str:
     """The card: its tables of results and of the training, the number of parameters, the steps, and the least cosine
     of the rounding.
@@ -79,7 +79,7 @@ def render_card(
         for each in results.robustness
         if each.method == f"{METHOD}, {TRIMMED}" and "silence" in each.condition
     ]
-    return CARD_TEMPLATE.read_text(encoding="utf-8").format(
+    return template.read_text(encoding="utf-8").format(
         parameters=parameters / 1e6,
         training=training,
         phrases=retrieval_table(results.retrieval),
@@ -102,6 +102,7 @@ def main(
     source: Annotated[Path, typer.Option(help="Folder of the trained model")] = Path("outputs/phrases"),
     poolings: Annotated[Path, typer.Option(help="Results of other poolings")] = Path("outputs/poolings.json"),
     target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases"),
+    template: Annotated[Path, typer.Option(help="Of the card")] = CARD_TEMPLATE,
     whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
 ) -> None:
     """Writes the trained model, its results and its card to the folder that ships."""
@@ -119,7 +120,9 @@ def main(
         write_results(results, METHOD, complete / "results.json")
         cosine = rounding_cosine(AudioBranchModel.from_pretrained(complete).eval(), model)
         training = training_table(read_training(source))
-        card = render_card(results, training, pooling_section(poolings), model.num_parameters(), steps, cosine)
+        card = render_card(
+            template, results, training, pooling_section(poolings), model.num_parameters(), steps, cosine
+        )
         (complete / "README.md").write_text(card, encoding="utf-8")
         (complete / "LICENSE").write_text(license_text(), encoding="utf-8")  # the weights are under that of the code
         shutil.rmtree(target, ignore_errors=True)

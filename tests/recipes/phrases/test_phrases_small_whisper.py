@@ -1,0 +1,84 @@
+"""Fine-tuning of a small Whisper encoder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from modeling_audio_branch import AudioBranchModel
+from recipes.emotion.resume import last_checkpoint
+from recipes.phrases import clips, small_whisper
+
+RATE = 16000
+
+
+@pytest.fixture
+def speech(tmp_path, monkeypatch):
+    """Sets of clips of 0.4 s, and one that is too long."""
+    monkeypatch.setattr(clips, "DATA", tmp_path)
+    folder = tmp_path / "phrases"
+    folder.mkdir()
+    samples = np.random.default_rng(0).integers(-9000, 9000, 24 * 3200).astype(np.int16)
+    records = [
+        {"text": str(text), "language": "en", "voice": voice, "start": 3200 * text, "length": 3200}
+        for text in range(24)
+        for voice in ("anna", "espeak")
+    ]
+    records.append({"text": "long", "language": "en", "voice": "anna", "start": 0, "length": 17000})
+    for name in ("voices", "free"):
+        np.save(folder / f"{name}.npy", samples)
+        (folder / f"{name}.json").write_text(json.dumps(records))
+
+
+def train(whisper, folder, **options):
+    defaults = {"steps": 3, "seconds": 4, "learning_rate": 1e-2, "frozen": 1, "development": 0}
+    small_whisper.main(whisper, folder, **(defaults | options))
+    return AudioBranchModel.from_pretrained(folder)
+
+
+def test_the_last_layers_the_pooling_and_the_projection_learn_and_all_else_stays(whisper, speech, tmp_path):
+    tuned = train(whisper, tmp_path / "out")
+    before = AudioBranchModel.from_encoder(whisper, max_seconds=small_whisper.MAX_SECONDS).state_dict()
+    state = tuned.state_dict()
+    changed = {name for name in state if name.startswith("encoder") and not torch.equal(state[name], before[name])}
+    assert any(".layers.1." in name for name in changed)
+    assert not any(".layers.0." in name or "conv" in name or "embed_positions" in name for name in changed)
+    assert tuned.pooling.segmentation.weight.abs().max() > 0  # it starts at 0
+    clip = np.zeros(small_whisper.MAX_SECONDS * RATE, np.float32)
+    assert tuned.encode(clip, RATE).segment_features.isfinite().all()
+    with pytest.raises(ValueError, match="cut it"):
+        tuned.encode(np.append(clip, 0.0), RATE)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(whisper, speech, tmp_path):
+    whole = train(whisper, tmp_path / "whole").state_dict()
+    train(whisper, tmp_path / "pieces", minutes=0)
+    assert last_checkpoint(tmp_path / "pieces" / "training").endswith("-1")
+    pieces = train(whisper, tmp_path / "pieces").state_dict()
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+
+
+def test_a_shorter_window_is_that_of_a_model_for_shorter_clips(whisper):
+    settings = {"feature_dim": 16, "pooling_type": "avg"}
+    long, short = (AudioBranchModel.from_encoder(whisper, max_seconds=seconds, **settings).eval() for seconds in (6, 2))
+    short.projection.load_state_dict(long.projection.state_dict())
+    clip = torch.from_numpy(np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32))[None]
+    with torch.no_grad():
+        before = long(clip).segment_features
+        with small_whisper.window(long, 2):
+            assert torch.equal(long(clip).segment_features, short(clip).segment_features)
+        assert torch.equal(long(clip).segment_features, before)
+    assert long.encoder.model.config.max_source_positions == 300
+
+
+def test_the_projection_starts_with_standardised_features(whisper, speech):
+    model = AudioBranchModel.from_encoder(whisper, max_seconds=6, feature_dim=2000, pooling_type="avg").eval()
+    small_whisper.standardise(model, small_whisper.load_set("free", with_teacher=False))
+    outputs = []
+    model.projection[1].register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    waves = [clip.waveform() for clip in small_whisper.load_set("free", with_teacher=False)]
+    small_whisper.embed(model, waves)
+    features = torch.cat(outputs).flatten(0, 1)
+    torch.testing.assert_close(features.mean(), torch.tensor(0.0), atol=0.02, rtol=0)
+    torch.testing.assert_close(features.var(0).mean(), torch.tensor(1.0), atol=0.2, rtol=0)
