@@ -1,6 +1,6 @@
 """Fine-tunes a small Whisper encoder, tiny.en, under our segment pooling on pairs of clips of one text.
 
-    python -m recipes.phrases.small_whisper whisper-tiny.en      # half an hour; each call resumes the previous one
+    python -m recipes.phrases.small_whisper whisper-tiny.en      # ten minutes; each call resumes the previous one
     python -m recipes.phrases.ship --source outputs/phrases_small_whisper --target checkpoints/phrases_whisper \
         --template recipes/phrases/card_template_whisper.md
 
@@ -84,7 +84,7 @@ def main(
     whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
     output: Annotated[Path, typer.Option(help="Folder of the model")] = Path("outputs/phrases_small_whisper"),
     minutes: Annotated[float, typer.Option(help="Stop after this time; the next call resumes")] = 180,
-    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 350,
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all")] = 150,
     seconds: Annotated[float, typer.Option(help="Speech in a batch, on either side of its pairs")] = 80,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate")] = 1e-4,
     seed: Annotated[int, typer.Option(help="Of the projection, batches and augmentation")] = 0,

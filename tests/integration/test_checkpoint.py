@@ -1,4 +1,4 @@
-"""The checkpoint that ships: its weights, its card, its results, and what it is for."""
+"""The checkpoints that ship: their weights, their cards, their results, and what they are for."""
 
 import importlib.util
 import json
@@ -25,34 +25,40 @@ from modeling_audio_branch.hub.push import push_checkpoint
 from modeling_audio_branch.sentence_transformers_files import FILES
 from recipes.phrases.report import number_words_percent, number_words_table, retrieval_table
 from recipes.phrases.results import percent_to_json, read_results
-from recipes.phrases.ship import METHOD, render_card
+from recipes.phrases.ship import CARD_TEMPLATE, METHOD, render_card
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "checkpoints" / "phrases"
+CHECKPOINTS = ROOT / "checkpoints"
 PHRASES = ROOT / "examples" / "phrases"
+TEMPLATES = {"phrases": "card_template.md", "phrases_whisper": "card_template_whisper.md"}
+
+
+@pytest.fixture(scope="module", params=TEMPLATES)
+def folder(request):
+    return CHECKPOINTS / request.param
 
 
 @pytest.fixture(scope="module")
-def model():
-    return AudioBranchModel.from_pretrained(FOLDER)
+def model(folder):
+    return AudioBranchModel.from_pretrained(folder)
 
 
-def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(model):
-    names = {path.name for path in FOLDER.iterdir()}
+def test_the_checkpoint_is_small_has_no_code_and_says_its_licence(folder, model):
+    names = {path.name for path in folder.iterdir()}
     parts = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "LICENSE", "results.json"}
-    parts |= {"search.safetensors", "rotation.safetensors", *FILES}
-    assert names == parts
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6
+    searching = {"search.safetensors", "rotation.safetensors"} if folder.name == "phrases" else set()
+    assert names == parts | searching | {*FILES}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 16e6
     assert model.num_parameters() < 8e6 and model.dtype == torch.float32
-    metadata = yaml.safe_load((FOLDER / "README.md").read_text().split("---")[1])
+    metadata = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
     assert metadata["license"] == "apache-2.0"
-    assert "Apache License\n                           Version 2.0" in (FOLDER / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0" in (folder / "LICENSE").read_text()
 
 
-def test_the_documented_results_are_those_that_were_measured():
-    results = json.loads((FOLDER / "results.json").read_text())
-    measured = read_results(FOLDER / "results.json")
-    card = (FOLDER / "README.md").read_text()
+def test_the_documented_results_are_those_that_were_measured(folder):
+    results = json.loads((folder / "results.json").read_text())
+    measured = read_results(folder / "results.json")
+    card = (folder / "README.md").read_text()
     documented = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
     assert retrieval_table(measured.retrieval) in card and number_words_table(measured.number_words) in card
     for name, metric in results["metrics"].items():
@@ -61,25 +67,26 @@ def test_the_documented_results_are_those_that_were_measured():
             assert f"{metric['value']:.1f} ({metric['low']:.1f} to {metric['high']:.1f})" in documented, name
 
 
-def test_the_results_are_read_and_written_as_they_are():
-    results = json.loads((FOLDER / "results.json").read_text())
-    measured = read_results(FOLDER / "results.json")
+def test_the_results_are_read_and_written_as_they_are(folder):
+    results = json.loads((folder / "results.json").read_text())
+    measured = read_results(folder / "results.json")
     assert measured.to_json() == {name: results[name] for name in ("phrases", "number_words", "robustness")}
     pooled = percent_to_json(number_words_percent(measured.number_words, METHOD))
     assert pooled == pytest.approx(results["metrics"]["number words"], abs=1e-4)
 
 
-def test_the_card_is_the_template_with_the_results(model):
-    card = (FOLDER / "README.md").read_text()
-    measured = read_results(FOLDER / "results.json")
+def test_the_card_is_the_template_with_the_results(folder, model):
+    card = (folder / "README.md").read_text()
+    measured = read_results(folder / "results.json")
     poolings = card.split(number_words_table(measured.number_words) + "\n")[1].split("\nCommand: ")[0]
     training = "| step |" + card.split("| step |")[1].split("\n\n")[0]
     steps = int(re.search(r"for (\d+) steps", card).group(1))
-    assert render_card(measured, training, poolings, model.num_parameters(), steps, cosine=1.0) == card
+    template = CARD_TEMPLATE.with_name(TEMPLATES[folder.name])
+    assert render_card(template, measured, training, poolings, model.num_parameters(), steps, cosine=1.0) == card
 
 
-def test_the_card_names_a_licence_for_each_source_of_its_speech():
-    card = (FOLDER / "README.md").read_text()
+def test_the_card_names_a_licence_for_each_source_of_its_speech(folder):
+    card = (folder / "README.md").read_text()
     for source in ("CLDR", "num2words", "Django", "espeak-ng", "Kokoro-82M", "flite", "Whisper base"):
         (row,) = (line for line in card.splitlines() if line.startswith(f"| {source}"))
         assert row.count("|") == 4, row
@@ -94,45 +101,45 @@ def test_it_finds_the_phrase_of_a_speaker_it_never_heard(model):
     assert same > reversed_order + 0.2  # by the order of its segments
 
 
-def test_it_loads_through_the_auto_classes(model):
-    inputs = AutoFeatureExtractor.from_pretrained(FOLDER)(PHRASES / "paola_leave_message.flac", return_tensors="pt")
+def test_it_loads_through_the_auto_classes(folder, model):
+    inputs = AutoFeatureExtractor.from_pretrained(folder)(PHRASES / "paola_leave_message.flac", return_tensors="pt")
     with torch.no_grad():
-        features = AutoModel.from_pretrained(FOLDER)(**inputs).segment_features
+        features = AutoModel.from_pretrained(folder)(**inputs).segment_features
         expected = model(**inputs).segment_features
     assert torch.equal(features, expected)
 
 
-def test_the_repository_made_of_it_loads_where_the_package_is_not(tmp_path):
-    metrics = FOLDER / "results.json"
-    push_checkpoint(FOLDER, "user/phrases", dry_run=tmp_path / "out", license="apache-2.0", metrics=metrics)
+def test_the_repository_made_of_it_loads_where_the_package_is_not(folder, tmp_path):
+    metrics = folder / "results.json"
+    push_checkpoint(folder, "user/phrases", dry_run=tmp_path / "out", license="apache-2.0", metrics=metrics)
     card = (tmp_path / "out" / "README.md").read_text()
     assert "Licence of the weights: apache-2.0" in card and "R@1 it" in card
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(folder, tmp_path_factory):
     """The repository that a dry run makes of the checkpoint, without any other option."""
-    folder = tmp_path_factory.mktemp("published") / "out"
-    push_checkpoint(FOLDER, "user/phrases", dry_run=folder)
-    return folder
+    out = tmp_path_factory.mktemp("published") / "out"
+    push_checkpoint(folder, "user/phrases", dry_run=out)
+    return out
 
 
-def test_publishing_keeps_the_weights_results_languages_and_licence(published):
-    had, sent = (load_file(folder / "model.safetensors") for folder in (FOLDER, published))
+def test_publishing_keeps_the_weights_results_languages_and_licence(folder, published):
+    had, sent = (load_file(each / "model.safetensors") for each in (folder, published))
     assert had.keys() == sent.keys()
     assert all(had[name].dtype == sent[name].dtype and torch.equal(had[name], sent[name]) for name in had)
     assert (published / "model.safetensors").stat().st_size < 16e6
-    assert (published / "results.json").read_bytes() == (FOLDER / "results.json").read_bytes()
-    assert (published / "LICENSE").read_bytes() == (FOLDER / "LICENSE").read_bytes()
+    assert (published / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+    assert (published / "LICENSE").read_bytes() == (folder / "LICENSE").read_bytes()
     assert not (published / "LICENSE-CODE").exists()  # the code is under the same
     data = ModelCard.load(published / "README.md").data
-    assert data.language == read_card(FOLDER / "README.md").metadata["language"] and data.license == "apache-2.0"
+    assert data.language == read_card(folder / "README.md").metadata["language"] and data.license == "apache-2.0"
     measured = {result.metric_type: result.metric_value for result in data.eval_results}
-    assert measured["R@1 it"] == json.loads((FOLDER / "results.json").read_text())["metrics"]["R@1 it"]["value"]
+    assert measured["R@1 it"] == json.loads((folder / "results.json").read_text())["metrics"]["R@1 it"]["value"]
 
 
-def test_publishing_keeps_the_cards_own_words_and_adds_the_verified_snippet(published):
-    own, card = read_card(FOLDER / "README.md"), read_card(published / "README.md")
+def test_publishing_keeps_the_cards_own_words_and_adds_the_verified_snippet(folder, published):
+    own, card = read_card(folder / "README.md"), read_card(published / "README.md")
     titles = [section.title for section in card.sections]
     assert own.sections and card.intro == own.intro
     for section in own.sections:
@@ -140,7 +147,7 @@ def test_publishing_keeps_the_cards_own_words_and_adds_the_verified_snippet(publ
     assert len(titles) == len({*titles})
     assert {"Results", "How it was made", "Training data and licence", "Limits"} <= {*titles}
     text = (published / "README.md").read_text()
-    assert "There are none" not in text and "not evaluated" not in text and 'checkpoints/phrases")' not in text
+    assert "There are none" not in text and "not evaluated" not in text and f'checkpoints/{folder.name}")' not in text
     assert 'repo = "user/phrases"' in text and "print(out.segment_features.shape)  # torch.Size([2, 8, 512])" in text
     assert "stored as float16, computed with in float32" in text
 
@@ -169,15 +176,15 @@ def test_the_picture_of_two_speakers_is_drawn(tmp_path):
         assert isinstance(done.exception, SystemExit)
 
 
-def test_the_card_and_the_page_say_how_the_folder_loads_without_code(tmp_path):
+def test_the_card_and_the_page_say_how_the_folder_loads_without_code(folder, tmp_path):
     """AutoModel finds no code in the folder: the package must be imported first, as its card says."""
     sentence = "so `AutoModel` loads it only after `import modeling_audio_branch`"
-    for page in (FOLDER / "README.md", ROOT / "docs" / "checkpoint.md"):
+    for page in (folder / "README.md", ROOT / "docs" / "checkpoint.md"):
         assert sentence in " ".join(page.read_text().split()), page
     code = f"""
     from transformers import AutoModel
     try:
-        AutoModel.from_pretrained({str(FOLDER)!r}, trust_remote_code=True)
+        AutoModel.from_pretrained({str(folder)!r}, trust_remote_code=True)
     except ValueError as error:
         print(error)
     """
@@ -185,7 +192,7 @@ def test_the_card_and_the_page_say_how_the_folder_loads_without_code(tmp_path):
     imported = f"""
     import modeling_audio_branch
     from transformers import AutoModel
-    print(type(AutoModel.from_pretrained({str(FOLDER)!r})).__name__)
+    print(type(AutoModel.from_pretrained({str(folder)!r})).__name__)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(imported)], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "AudioBranchModel", done.stderr
