@@ -1,13 +1,13 @@
-"""Fine-tunes a small Whisper encoder, tiny.en, under our segment pooling on pairs of clips of one text.
+r"""Fine-tunes a small Whisper encoder, tiny.en, under our segment pooling on pairs of clips of one text.
 
-    python -m recipes.phrases.small_whisper whisper-tiny.en      # ten minutes; each call resumes the previous one
+    python -m recipes.phrases.small_whisper whisper-tiny.en      # a quarter of an hour; each call resumes
     python -m recipes.phrases.ship --source outputs/phrases_small_whisper --target checkpoints/phrases_whisper \
-        --template recipes/phrases/card_template_whisper.md
+        --template recipes/phrases/card_template_whisper.md --whisper whisper-base:5 --whisper whisper-tiny.en:-1
 
 The loss is the InfoNCE of `train`, without a teacher. Segments are cut by a learned mass. The projection starts as a
-random one of standardised features. The convolutions and the first two of four layers stay as they are: where all
-learn, the speech of people is lost to that of synthesizers. Whisper reads windows of whole seconds, as long as a batch
-needs; the model that is written takes clips of up to 6 s.
+random one of standardised features. The convolutions and the first two of four layers stay as they are: where all learn,
+or where it is trained for longer, the speech of people is forgotten for that of synthesizers. Whisper reads windows of
+whole seconds, as long as a batch needs; the model that is written takes clips of up to 6 s.
 """
 
 import math
