@@ -5,9 +5,9 @@ r"""Fine-tunes a small Whisper encoder, tiny.en, under our segment pooling on pa
         --template recipes/phrases/card_template_whisper.md --whisper whisper-base:5 --whisper whisper-tiny.en:-1
 
 The loss is the InfoNCE of `train`, without a teacher. Segments are cut by a learned mass. The projection starts as a
-random one of standardised features. The convolutions and the first two of four layers stay as they are: where all learn,
-or where it is trained for longer, the speech of people is forgotten for that of synthesizers. Whisper reads windows of
-whole seconds, as long as a batch needs; the model that is written takes clips of up to 6 s.
+random one of standardised features. The convolutions and the first two of four layers stay as they are: where all
+learn, or where it is trained for longer, the speech of people is forgotten for that of synthesizers. Whisper reads
+windows of whole seconds, as long as a batch needs; the model that is written takes clips of up to 6 s.
 """
 
 import math
