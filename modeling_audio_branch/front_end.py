@@ -21,6 +21,7 @@ class LogMelFrontEnd(nn.Module):
 
     remote_code = ()  # instances whose source files are saved with the model: none
     can_stream = True  # whether `stream` takes a long file block by block
+    max_samples = None  # of the longest clip that is taken: any
 
     def __init__(self, config):
         super().__init__()
@@ -129,6 +130,11 @@ class FeatureExtractorFrontEnd(nn.Module):
         elif adapter.max_samples is None:  # encoders of one length take what follows the clip as input, too
             inputs = inputs.where(mask if inputs.ndim == 2 else mask.unsqueeze(-1), 0.0)
         return inputs, mask, None
+
+    @property
+    def max_samples(self) -> int | None:
+        """Of the longest clip that the encoder takes; None: any."""
+        return self.adapter.max_samples
 
     def check_lengths(self, waves: dict[int, torch.Tensor]) -> None:
         """Raises a ValueError that names the first clip that is longer than the encoder takes."""

@@ -102,7 +102,7 @@ def _long_files(model: AudioBranchModel) -> str:
     if model.front_end.can_stream:
         encoded = " and encoded" if is_limited(model.config) else ""
         return f"files of more than {LONG_FILE_SECONDS} s are read{encoded} block by block"
-    limit = model.front_end.adapter.max_samples
+    limit = model.front_end.max_samples
     if limit is None:
         return "read whole"
     return f"refused: the encoder takes at most {limit / model.config.sample_rate:.0f} s"

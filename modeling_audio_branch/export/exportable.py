@@ -112,8 +112,7 @@ class Exportable(nn.Module):
     @property
     def has_fixed_length(self) -> bool:
         """Whether the encoder takes inputs of one length only, as Whisper and AST do."""
-        adapter = getattr(self.model.base_model.front_end, "adapter", None)
-        return adapter is not None and adapter.max_samples is not None
+        return self.model.base_model.front_end.max_samples is not None
 
     @property
     def dynamic_shapes(self) -> tuple[dict, ...]:
@@ -138,7 +137,7 @@ class Exportable(nn.Module):
             values = 0.1 * torch.randn(len(seconds), max(lengths), generator=generator).cumsum(1).sin()
             mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         elif config.encoder_config:
-            rate, most = front_end.adapter.extractor.sampling_rate, front_end.adapter.max_samples
+            rate, most = front_end.adapter.extractor.sampling_rate, front_end.max_samples
             seconds = seconds if most is None else [min(each, most / rate) for each in seconds]
             waves = [0.1 * torch.randn(round(each * rate), generator=generator).cumsum(0).sin() for each in seconds]
             values, mask = front_end.adapter(waves)

@@ -87,7 +87,7 @@ def clip_name(audio: Any) -> str:
 
 
 def _max_samples(model: AudioBranchModel, max_seconds: float) -> int:
-    limit = model.front_end.adapter.max_samples if model.config.encoder_config else None
+    limit = model.front_end.max_samples
     max_samples = int(max_seconds * model.config.sample_rate)
     return max_samples if limit is None else min(limit, max_samples)
 

@@ -27,7 +27,7 @@ class CutToLimit:
 def load_model(path: str | Path, **settings) -> AudioBranchModel | CutToLimit:
     """A checkpoint with an `encode` for clips of any length; `settings` replace those of its configuration."""
     model = AudioBranchModel.from_pretrained(path, **settings).eval()
-    limit = model.front_end.adapter.max_samples if model.config.encoder_config else None
+    limit = model.front_end.max_samples
     return model if limit is None else CutToLimit(model, limit / model.config.sample_rate)
 
 
