@@ -18,6 +18,7 @@ class ModelFacts:
     repo_id: str
     is_classifier: bool
     encoder: str  # model type of the encoder, in words
+    max_seconds: float | None  # of the longest clip that is taken; None: any
     frames_per_second: float
     parameters: int
     dtype: str  # in which the model computes
@@ -58,11 +59,13 @@ def measure(
 ) -> ModelFacts:
     """Measures what the card states about a model. By default its weights are stored as they are in memory."""
     is_half = model.dtype in (torch.float16, torch.bfloat16)
+    most = model.base_model.front_end.max_samples
     return ModelFacts(
         config=model.config,
         repo_id=repo_id,
         is_classifier=model.base_model is not model,
         encoder=_encoder_name(model.config),
+        max_seconds=None if most is None else most / model.config.sample_rate,
         frames_per_second=frames_per_second(model),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=str(model.dtype).removeprefix("torch."),
@@ -87,11 +90,14 @@ def _encoder_name(config: AudioBranchConfig) -> str:
 
 @torch.no_grad()
 def frames_per_second(model) -> float:
-    """The difference in frames between 6.4 s and 3.2 s of noise, which are whole frames of every encoder."""
-    seconds = 3.2
-    noise = 0.1 * torch.randn(
-        1, int(2 * seconds * model.config.sample_rate), generator=torch.Generator().manual_seed(0)
-    )
+    """The difference in frames between 6.4 s and 3.2 s of noise, which are whole frames of every encoder.
+
+    It is less noise for an encoder that takes no clips of 6.4 s.
+    """
+    rate, most = model.config.sample_rate, model.base_model.front_end.max_samples
+    samples = int(6.4 * rate) if most is None else min(int(6.4 * rate), most)
+    seconds = samples / 2 / rate
+    noise = 0.1 * torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     noise = noise.to(model.device)
     once, twice = (int(model.base_model(part).attention_mask.sum()) for part in (noise.chunk(2, 1)[0], noise))
     return (twice - once) / seconds

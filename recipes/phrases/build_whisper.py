@@ -4,7 +4,7 @@
     python -m recipes.phrases.build_whisper whisper-base      # seconds; writes outputs/phrases_whisper
 
 The encoder stays as it is. Its layer 5 is averaged over 8 segments, which the projection makes comparable across
-speakers. The model is not shipped, since others have the encoder's 20 M parameters anyway.
+speakers. It is not shipped, since others have the encoder's 20 M parameters anyway; small_whisper.py makes one that is.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-r"""Writes checkpoints/phrases: the weights in half precision, their results and a card.
+r"""Writes a folder of checkpoints: the weights in half precision, their results and a card.
 
     python -m recipes.phrases.train --start outputs/phrases --steps 60 --seconds 60 --learning-rate 3e-4 \
         --pooling avg --output outputs/poolings/avg    # likewise for other poolings, and with --num-segments 1
@@ -53,6 +53,7 @@ def save_without_code(model, folder: Path) -> None:
     for path in (folder / "config.json", folder / "preprocessor_config.json"):
         settings = json.loads(path.read_text())
         settings = {name: value for name, value in settings.items() if name not in ("auto_map", "custom_pipelines")}
+        (settings.get("encoder_config") or {}).pop("_name_or_path", None)  # a folder of this machine
         path.write_text(json.dumps(settings, indent=2) + "\n")
     (folder / "model.safetensors").chmod(0o644)
 
@@ -102,7 +103,7 @@ def main(
     source: Annotated[Path, typer.Option(help="Folder of the trained model")] = Path("outputs/phrases"),
     poolings: Annotated[Path, typer.Option(help="Results of other poolings")] = Path("outputs/poolings.json"),
     target: Annotated[Path, typer.Option(help="Folder to write or replace")] = Path("checkpoints/phrases"),
-    template: Annotated[Path, typer.Option(help="Of the card")] = CARD_TEMPLATE,
+    template: Annotated[Path, typer.Option(help="The card without its figures")] = CARD_TEMPLATE,
     whisper: Annotated[list[str], typer.Option(help="FOLDER:LAYER of frozen Whisper encoders; -1: the last")] = [],  # noqa: B006
 ) -> None:
     """Writes the trained model, its results and its card to the folder that ships."""

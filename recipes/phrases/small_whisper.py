@@ -38,6 +38,7 @@ LONGEST = 2.0  # seconds of a clip; slower, with a pause and silence at its ends
 MAX_SECONDS = 6  # of the model that is written
 MARGIN = 0.3  # seconds of silence at the least after a clip
 SAMPLE_CLIPS = 600  # whose features are standardised
+SAVE_STEPS = 50
 
 
 @contextmanager
@@ -46,15 +47,15 @@ def window(model: AudioBranchModel, seconds: int) -> Iterator[None]:
     encoder, adapter = model.encoder.model, model.front_end.adapter
     whole, positions = adapter.extractor.chunk_length, encoder.embed_positions.num_embeddings
 
-    def read(seconds: int):
-        adapter.max_samples = adapter.extractor.n_samples = seconds * RATE
-        encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = positions * seconds // whole
+    def set_length(length: int):
+        adapter.max_samples = adapter.extractor.n_samples = length * RATE
+        encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = positions * length // whole
 
-    read(seconds)
+    set_length(seconds)
     try:
         yield
     finally:
-        read(whole)
+        set_length(whole)
 
 
 class WindowTrainer(PhraseTrainer):
@@ -62,7 +63,7 @@ class WindowTrainer(PhraseTrainer):
 
     def compute_loss(self, model, inputs, **options):
         samples = inputs["input_features"].shape[1]
-        with window(model, min(MAX_SECONDS, math.ceil(samples / RATE + MARGIN))):
+        with window(self.model, min(MAX_SECONDS, math.ceil(samples / RATE + MARGIN))):
             return super().compute_loss(model, inputs, **options)
 
 
@@ -107,9 +108,11 @@ def main(
         standardise(model, clips)
         model.freeze(frozen)
         use_bfloat16(model)
+        arguments = make_training_arguments(output / "training", steps, learning_rate, seed, workers=0)
+        arguments.save_steps = SAVE_STEPS
         trainer = WindowTrainer(
             model,
-            make_training_arguments(output / "training", steps, learning_rate, seed, workers=0),
+            arguments,
             data_collator=collate_for_whisper,
             train_dataset=PhrasePairs(clips, context=0.0),
             processing_class=AudioBranchFeatureExtractor.from_model(model),

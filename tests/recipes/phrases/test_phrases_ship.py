@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from helpers.encoders import make
 from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.sentence_transformers_files import FILES
@@ -25,6 +26,14 @@ def test_the_folder_has_the_weights_and_settings_and_no_code(tmp_path):
     assert rounded.dtype == torch.float32 and rounded.config.embedding_output == "sequence_embedding"
     for name, value in model.state_dict().items():
         torch.testing.assert_close(rounded.state_dict()[name], value, atol=2e-3, rtol=1e-3)
+
+
+def test_no_folder_of_this_machine_is_named(tmp_path):
+    model = make("whisper")
+    model.config.encoder_config._name_or_path = "/home/somebody/whisper"
+    save_without_code(model, tmp_path)
+    assert not any("somebody" in path.read_text() for path in tmp_path.glob("*.json"))
+    assert AudioBranchModel.from_pretrained(tmp_path).front_end.max_samples == 32000
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -38,7 +38,7 @@ def train(whisper, folder, **options):
     return AudioBranchModel.from_pretrained(folder)
 
 
-def test_the_last_layers_the_pooling_and_the_projection_learn_and_all_else_stays(whisper, speech, tmp_path):
+def test_the_last_layers_and_the_pooling_learn_and_all_else_stays(whisper, speech, tmp_path):
     tuned = train(whisper, tmp_path / "out")
     before = AudioBranchModel.from_encoder(whisper, max_seconds=small_whisper.MAX_SECONDS).state_dict()
     state = tuned.state_dict()
@@ -50,6 +50,15 @@ def test_the_last_layers_the_pooling_and_the_projection_learn_and_all_else_stays
     assert tuned.encode(clip, RATE).segment_features.isfinite().all()
     with pytest.raises(ValueError, match="cut it"):
         tuned.encode(np.append(clip, 0.0), RATE)
+
+
+def test_long_clips_are_left_out_and_windows_are_no_longer_than_needed(whisper, speech, tmp_path, monkeypatch):
+    used, windows, window, pairs = [], [], small_whisper.window, small_whisper.PhrasePairs
+    monkeypatch.setattr(small_whisper, "PhrasePairs", lambda clips, **rest: used.append(clips) or pairs(clips, **rest))
+    monkeypatch.setattr(small_whisper, "window", lambda model, length: windows.append(length) or window(model, length))
+    train(whisper, tmp_path / "out")
+    assert len(used[0]) == 96 and {clip.record.length for clip in used[0]} == {3200}
+    assert len(windows) == 3 and {*windows} <= {1, 2}  # 0.4 s, at most slower by 1.25 and padded by 0.8 s
 
 
 def test_a_training_that_was_stopped_goes_on_where_it_was(whisper, speech, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from transformers import ASTConfig, Wav2Vec2Config
 from typer.testing import CliRunner
 
+from helpers.encoders import make
 from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.cli import app
@@ -65,6 +66,9 @@ def test_an_encoder_of_one_length_has_its_limit(tmp_path):
     model = make_model(AudioBranchModel, tiny_config(encoder_config=encoder))
     assert rows(model, tmp_path)["long files"] == "refused: the encoder takes at most 10 s"
     assert frame_rate(model) == 10
+    short = rows(make("whisper"), tmp_path)
+    assert short["long files"] == "refused: the encoder takes at most 2 s"
+    assert "differ by at most" in short["exactness, measured"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import Wav2Vec2Config
 
+from helpers.encoders import make
 from helpers.publishing import RESULTS
 from modeling_audio_branch import AudioBranchConfig, AudioBranchModel
 from modeling_audio_branch.hub.errors import CardError
@@ -36,6 +37,16 @@ def test_the_card_says_whether_the_encoder_looks_at_the_padding(norm, tmp_path, 
     assert ("`model.encode(clips, same_length_batches=True)`" in card) == (norm == "group")
     assert ("don't depend on what else is in the batch" in card) == (norm == "layer")
     assert "50 encoder frames" in card and "→ wav2vec2 →" in card
+
+
+def test_the_card_tells_the_longest_clip(checkpoint, tmp_path, no_clean_room):
+    make("whisper").save_pretrained(tmp_path / "short")
+    for folder, sentence in (
+        (checkpoint, "Clips of any length, mono"),
+        (tmp_path / "short", "Clips of up to 2 s, mono"),
+    ):
+        push_checkpoint(folder, "alice/tiny", dry_run=tmp_path / "out" / folder.name)
+        assert sentence in (tmp_path / "out" / folder.name / "README.md").read_text()
 
 
 @pytest.fixture

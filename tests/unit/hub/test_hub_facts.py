@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from helpers.encoders import make
 from helpers.models import make_model, tiny_config
 from modeling_audio_branch import AudioBranchForAudioClassification, AudioBranchModel
 from modeling_audio_branch.hub.facts import golden_output, measure
@@ -31,8 +32,14 @@ def test_the_facts_of_a_model():
         "float32",
     )
     assert facts.frames_per_second == 25 and facts.parameters == model.num_parameters()
-    assert facts.padding_gap <= 1e-5 and facts.tolerance == 1e-4
+    assert facts.padding_gap <= 1e-5 and facts.tolerance == 1e-4 and facts.max_seconds is None
     assert facts.versions.keys() == {"audio-branch", "torch", "transformers", "Python"}
+
+
+def test_an_encoder_of_short_clips_is_measured_on_such():
+    model = make("whisper")
+    facts = measure(model, "alice/tiny", golden_output(model))
+    assert facts.max_seconds == 2 and facts.frames_per_second == 50
 
 
 def test_half_precision_has_a_tolerance_of_its_own():
