@@ -10,6 +10,7 @@ loads anywhere, and keeps the weights, results, card and licence as they are her
 """
 
 import json
+import math
 import shutil
 import tempfile
 from dataclasses import replace
@@ -120,6 +121,7 @@ def main(
         print_results(results)
         write_results(results, METHOD, complete / "results.json")
         cosine = rounding_cosine(AudioBranchModel.from_pretrained(complete).eval(), model)
+        cosine = math.floor(1e5 * cosine) / 1e5  # "at least", with five digits
         training = training_table(read_training(source))
         card = render_card(
             template, results, training, pooling_section(poolings), model.num_parameters(), steps, cosine
