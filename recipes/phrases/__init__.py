@@ -1,1 +1,1 @@
-"""Trains and measures the checkpoints that ship: segment embeddings that find the same phrase said by another speaker."""
+"""Trains and measures the checkpoints: segment embeddings that find the same phrase said by another speaker."""
