@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -43,6 +43,7 @@ def test_a_clip_is_embedded_the_same_alone_and_in_any_batch(name, lengths, pooli
 
 @pytest.mark.parametrize("name", INVARIANT)
 @given(lengths, poolings)
+@example([1024, 5200], {"pooling_type": "attention", "segmentation": "learned"})
 @settings(max_examples=6)
 def test_in_double_precision_a_clip_is_embedded_the_same_alone_and_in_any_batch_but_for_its_rounding(
     name, lengths, pooling
@@ -52,7 +53,9 @@ def test_in_double_precision_a_clip_is_embedded_the_same_alone_and_in_any_batch_
     waveform, mask = pad(clips)
     with torch.no_grad():
         alone = [model(clip[None]) for clip in clips]
-        assert_same_clips(model(waveform, attention_mask=mask), alone, tolerance=1e-7)  # Parakeet's frames are float32
+        # Parakeet's frames are float32, and so are learned masses, whose differences cut a clip.
+        tolerance = 1e-5 if pooling.get("segmentation") == "learned" else 1e-7
+        assert_same_clips(model(waveform, attention_mask=mask), alone, tolerance)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
