@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .segmentation import LearnedSegmentation, segment_bounds
+from .segmentation import LearnedSegmentation, at_least_float32, segment_bounds
 
 PROFILE_POINTS = 16  # points of a learnable profile over the relative position inside a segment
 EMBEDDING_STD = 0.02  # of the initial queries and temporal encodings
@@ -89,7 +89,7 @@ class SegmentPooling(nn.Module):
         return hidden_states.gather(1, index).unflatten(1, frames.shape[1:]).amax(2)
 
     def _weights(self, hidden_states, start, end):
-        """Weights (B, H, S, T) that sum to 1 over each segment's own frames, float32."""
+        """Weights (B, H, S, T) that sum to 1 over each segment's own frames, at least float32."""
         frames = torch.arange(hidden_states.shape[1], device=hidden_states.device)
         in_segment = (frames >= start.unsqueeze(-1)) & (frames < end.unsqueeze(-1))  # (B, S, T)
         in_segment = in_segment.unsqueeze(1)  # (B, 1, S, T)
@@ -103,7 +103,7 @@ class SegmentPooling(nn.Module):
         return scores.softmax(-1) * in_segment  # the product clears clips without a frame, whose scores are all equal
 
     def _weights_by_mass(self, hidden_states, mass):
-        """Weights (B, H, S, T) that sum to 1 over the frames that have mass in a segment, float32."""
+        """Weights (B, H, S, T) that sum to 1 over the frames that have mass in a segment, at least float32."""
         weights = mass
         if self.pooling_type == "attention":
             scores = self._attention_scores(hidden_states)
@@ -112,10 +112,10 @@ class SegmentPooling(nn.Module):
         return weights / total.where(total > 0, 1.0)
 
     def _attention_scores(self, hidden_states):
-        """Products of queries and keys, (B, H, S, T) float32."""
+        """Products of queries and keys, (B, H, S, T), at least float32."""
         query = self.q_proj(self.query).unflatten(-1, (self.num_heads, -1)).transpose(0, 1)  # (H, S, d)
         key = self.k_proj(hidden_states).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1)  # (B, H, d, T)
-        return (query @ key).float() * query.shape[-1] ** -0.5
+        return at_least_float32(query @ key) * query.shape[-1] ** -0.5
 
     def _profile_scores(self, num_frames, start, end):
         """The profile at each frame's relative position, interpolated between its points, (B, S, T)."""

@@ -27,6 +27,11 @@ def segment_bounds(num_valid: torch.Tensor, num_segments: int) -> tuple[torch.Te
     return start, end
 
 
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """Half precision as float32, in which weights and masses are computed; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 class LearnedSegmentation(nn.Module):
     """Cuts a clip into segments of the same mass, where each frame has a learned one between 0 and 1.
 
@@ -53,11 +58,12 @@ class LearnedSegmentation(nn.Module):
             frame_mask: (B, T), true on valid frames.
 
         Returns:
-            The mass of each frame in each segment, (B, S, T) float32, zero where a frame is not in it; all segments of
-            a clip have the same sum. And the borders (B, S + 1) float32, from 0 to 1, as parts of the clip's time.
+            The mass of each frame in each segment, (B, S, T), zero where a frame is not in it; all segments of a clip
+            have the same sum. And the borders (B, S + 1), from 0 to 1, as parts of the clip's time. Both are at least
+            float32.
         """
         # A sum of products, and no product of matrices, which an export to int8 would round.
-        mass = torch.sigmoid(((hidden_states * self.weight).sum(-1) + self.bias).float()) + MIN_MASS  # (B, T)
+        mass = at_least_float32((hidden_states * self.weight).sum(-1) + self.bias).sigmoid() + MIN_MASS  # (B, T)
         total = (mass * frame_mask).cumsum(-1)  # (B, T), up to and with each frame
         end = total * (self.num_segments / total[:, -1:].clamp(min=MIN_MASS))  # in segments
         start = F.pad(end[:, :-1], (1, 0))
