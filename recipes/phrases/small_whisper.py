@@ -20,19 +20,17 @@ import torch
 import typer
 from transformers import set_seed
 
-from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
+from modeling_audio_branch import AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError, writing
 
-from ..emotion.resume import last_checkpoint
-from .audio import SAMPLE_RATE
 from .bfloat16 import use_bfloat16
-from .dataset import PhrasePairs, TrainingClip, load_set
+from .dataset import TrainingClip
 from .embedding import embed
-from .teacher import FREE_SETS, RATE, SEGMENTS
+from .teacher import RATE, SEGMENTS
 from .train import make_training_arguments
 from .trainer import DevRetrievalCallback, PhraseTrainer
-from .tune_whisper import collate_for_whisper
+from .tune_whisper import short_clips, train_on_pairs
 
 LONGEST = 2.0  # seconds of a clip; slower, with a pause and silence at its ends, it still fits into MAX_SECONDS
 MAX_SECONDS = 6  # of the model that is written
@@ -93,8 +91,7 @@ def main(
     development: Annotated[int, typer.Option(help="Steps between measurements on the development sets; 0: none")] = 50,
 ) -> None:
     """Fine-tunes a Whisper encoder under our segment pooling on pairs of clips of one text."""
-    clips = [clip for name in FREE_SETS for clip in load_set(name, with_teacher=False)]
-    clips = [clip for clip in clips if clip.record.length <= LONGEST * SAMPLE_RATE]
+    clips = short_clips(LONGEST)
     set_seed(seed)
     with exit_on_error(ValueError, DiskError), writing(output):
         model = AudioBranchModel.from_encoder(
@@ -110,17 +107,8 @@ def main(
         use_bfloat16(model)
         arguments = make_training_arguments(output / "training", steps, learning_rate, seed, workers=0)
         arguments.save_steps = SAVE_STEPS
-        trainer = WindowTrainer(
-            model,
-            arguments,
-            data_collator=collate_for_whisper,
-            train_dataset=PhrasePairs(clips, context=0.0),
-            processing_class=AudioBranchFeatureExtractor.from_model(model),
-            batch_seconds=seconds,
-            callbacks=[DevRetrievalCallback(minutes, every=development)],
-        )
-        trainer.train(resume_from_checkpoint=last_checkpoint(output / "training"))
-        trainer.save_model(str(output))
+        callback = DevRetrievalCallback(minutes, every=development)
+        train_on_pairs(WindowTrainer, model, clips, arguments, seconds, callback).save_model(str(output))
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ from typing import Annotated
 import torch
 import typer
 from torchaudio.functional import resample
-from transformers import set_seed
+from transformers import TrainingArguments, set_seed
 
-from modeling_audio_branch import AudioBranchFeatureExtractor
+from modeling_audio_branch import AudioBranchFeatureExtractor, AudioBranchModel
 from modeling_audio_branch.cli.common import exit_on_error
 from modeling_audio_branch.disk import DiskError, writing
 
 from ..emotion.resume import last_checkpoint
 from .audio import SAMPLE_RATE
 from .build_whisper import build
-from .dataset import PhrasePairs, collate, load_set
+from .dataset import PhrasePairs, TrainingClip, collate, load_set
 from .teacher import FREE_SETS, LAYER, RATE
 from .train import make_training_arguments
 from .trainer import DevRetrievalCallback, PhraseTrainer
@@ -40,6 +40,34 @@ def collate_for_whisper(pairs: list) -> dict[str, torch.Tensor]:
     return batch
 
 
+def short_clips(longest: float) -> list[TrainingClip]:
+    """The clips of the free sets that last at most `longest` seconds."""
+    clips = [clip for name in FREE_SETS for clip in load_set(name, with_teacher=False)]
+    return [clip for clip in clips if clip.record.length <= longest * SAMPLE_RATE]
+
+
+def train_on_pairs(
+    trainer_class: type[PhraseTrainer],
+    model: AudioBranchModel,
+    clips: list[TrainingClip],
+    arguments: TrainingArguments,
+    batch_seconds: float,
+    callback: DevRetrievalCallback,
+) -> PhraseTrainer:
+    """Trains a model on Whisper's encoder on pairs of clips, or resumes its training; returns the trainer."""
+    trainer = trainer_class(
+        model,
+        arguments,
+        data_collator=collate_for_whisper,
+        train_dataset=PhrasePairs(clips, context=0.0),
+        processing_class=AudioBranchFeatureExtractor.from_model(model),
+        batch_seconds=batch_seconds,
+        callbacks=[callback],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(Path(arguments.output_dir)))
+    return trainer
+
+
 def main(
     whisper: Annotated[Path, typer.Argument(help="Folder of a Whisper model in Transformers' format")],
     output: Annotated[Path, typer.Option(help="Folder of the model")] = Path("outputs/phrases_whisper_tuned"),
@@ -52,23 +80,15 @@ def main(
     development: Annotated[int, typer.Option(help="Steps between measurements on the development sets; 0: none")] = 100,
 ) -> None:
     """Fine-tunes Whisper base under our segment pooling on pairs of clips of one text."""
-    clips = [clip for name in FREE_SETS for clip in load_set(name, with_teacher=False)]
-    clips = [clip for clip in clips if clip.record.length <= LONGEST * SAMPLE_RATE]
+    clips = short_clips(LONGEST)
     set_seed(0)
     with exit_on_error(ValueError, DiskError), writing(output):
         complete = build(whisper, max_seconds, segmentation="learned")
         model = build(whisper, WINDOW, segmentation="learned")
         model.freeze(LAYER - layers)
-        trainer = PhraseTrainer(
-            model,
-            make_training_arguments(output / "training", steps, learning_rate, seed=0, workers=0),
-            data_collator=collate_for_whisper,
-            train_dataset=PhrasePairs(clips, context=0.0),
-            processing_class=AudioBranchFeatureExtractor.from_model(model),
-            batch_seconds=seconds,
-            callbacks=[DevRetrievalCallback(minutes, every=development)],
-        )
-        trainer.train(resume_from_checkpoint=last_checkpoint(output / "training"))
+        arguments = make_training_arguments(output / "training", steps, learning_rate, seed=0, workers=0)
+        callback = DevRetrievalCallback(minutes, every=development)
+        train_on_pairs(PhraseTrainer, model, clips, arguments, seconds, callback)
         state = model.state_dict()
         # The positions are not trained, and as many as the window is long.
         trained = {name: value for name, value in state.items() if "embed_positions" not in name}

@@ -9,7 +9,8 @@ import torch
 
 from modeling_audio_branch import AudioBranchModel
 from recipes.emotion.resume import last_checkpoint
-from recipes.phrases import clips, small_whisper
+from recipes.phrases import clips, small_whisper, tune_whisper
+from recipes.phrases.dataset import load_set
 
 RATE = 16000
 
@@ -53,8 +54,8 @@ def test_the_last_layers_and_the_pooling_learn_and_all_else_stays(whisper, speec
 
 
 def test_long_clips_are_left_out_and_windows_are_no_longer_than_needed(whisper, speech, tmp_path, monkeypatch):
-    used, windows, window, pairs = [], [], small_whisper.window, small_whisper.PhrasePairs
-    monkeypatch.setattr(small_whisper, "PhrasePairs", lambda clips, **rest: used.append(clips) or pairs(clips, **rest))
+    used, windows, window, pairs = [], [], small_whisper.window, tune_whisper.PhrasePairs
+    monkeypatch.setattr(tune_whisper, "PhrasePairs", lambda clips, **rest: used.append(clips) or pairs(clips, **rest))
     monkeypatch.setattr(small_whisper, "window", lambda model, length: windows.append(length) or window(model, length))
     train(whisper, tmp_path / "out")
     assert len(used[0]) == 96 and {clip.record.length for clip in used[0]} == {3200}
@@ -85,10 +86,10 @@ def test_a_shorter_window_is_that_of_a_model_for_shorter_clips(whisper):
 
 def test_the_projection_starts_with_standardised_features(whisper, speech):
     model = AudioBranchModel.from_encoder(whisper, max_seconds=6, feature_dim=2000, pooling_type="avg").eval()
-    small_whisper.standardise(model, small_whisper.load_set("free", with_teacher=False))
+    small_whisper.standardise(model, load_set("free", with_teacher=False))
     outputs = []
     model.projection[1].register_forward_hook(lambda module, inputs, output: outputs.append(output))
-    waves = [clip.waveform() for clip in small_whisper.load_set("free", with_teacher=False)]
+    waves = [clip.waveform() for clip in load_set("free", with_teacher=False)]
     small_whisper.embed(model, waves)
     features = torch.cat(outputs).flatten(0, 1)
     torch.testing.assert_close(features.mean(), torch.tensor(0.0), atol=0.02, rtol=0)
